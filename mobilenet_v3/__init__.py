@@ -1,0 +1,44 @@
+"""MobileNetV3 and the networks its paper compares against: specs, costs and Keras models.
+
+    import mobilenet_v3
+    model = mobilenet_v3.build_model('large', multiplier=1.0, resolution=224, num_classes=1000)
+    cost = mobilenet_v3.count('large')  # cost.params, cost.madds
+
+The specs and costs need no TensorFlow; it is imported by the first call that builds a model.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from mobilenet_v3.cost import count
+from mobilenet_v3.spec import ModelSpec
+from mobilenet_v3.tables import SPECS, get_spec
+
+# tensorflow-model-optimization and tf.lite look at this when they are imported: Keras 2 throughout.
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+
+if TYPE_CHECKING:
+    from mobilenet_v3.keras_weights import carry_keras_weights
+    from mobilenet_v3.models import build_backbone, build_model
+
+__all__ = [
+    'SPECS',
+    'ModelSpec',
+    'build_backbone',
+    'build_model',
+    'carry_keras_weights',
+    'count',
+    'get_spec',
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in ('build_backbone', 'build_model'):
+        from mobilenet_v3 import models
+
+        return getattr(models, name)
+    if name == 'carry_keras_weights':
+        from mobilenet_v3.keras_weights import carry_keras_weights
+
+        return carry_keras_weights
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

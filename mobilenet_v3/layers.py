@@ -1,0 +1,130 @@
+"""The layers that the networks are made of, as calls on tensors [N, H, W, C]."""
+
+import tensorflow as tf
+import tf_keras
+
+from mobilenet_v3.spec import Activation, Gate, SqueezeExcite
+
+# Paper: released code. Keras's applications start from Glorot instead; under BN the scale of a
+# kernel does not matter, and the layers without BN (squeeze-and-excite, features, logits) are
+# small enough for 0.09.
+KERNEL_STDDEV = 0.09
+
+
+@tf_keras.utils.register_keras_serializable('mobilenet_v3')
+class HardSigmoid(tf_keras.layers.Layer):
+    """relu6(x + 3) / 6 (Paper: §5.2)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Maps any shape to the same shape, in [0, 1]."""
+        # The exact 1/6: a rounded 0.16667 stops the TFLite converter from fusing h-swish.
+        return tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+@tf_keras.utils.register_keras_serializable('mobilenet_v3')
+class HardSwish(tf_keras.layers.Layer):
+    """x · relu6(x + 3) / 6 (Paper: §5.2); one HARD_SWISH op in a float TFLite file."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Maps any shape to the same shape."""
+        return x * (tf.nn.relu6(x + 3.0) * (1.0 / 6.0))
+
+
+@tf_keras.utils.register_keras_serializable('mobilenet_v3')
+class SeededDropout(tf_keras.layers.Dropout):
+    """Dropout whose mask is a function of a seed and the training step.
+
+    Keras's own keeps the state of its generator outside the checkpoint, so that a resumed run drops
+    other units than an undisturbed one. A trainer calls `follow(step)`; without it, as in
+    `model.fit`, the layer is Keras's dropout.
+    """
+
+    def follow(self, step: tf.Variable, seed: int) -> None:
+        """Derives every mask from `seed` and the value of `step`, an int64 scalar."""
+        # In a closure, so that Keras does not count the trainer's step among the model's weights.
+        self._step_seed = lambda: tf.stack([tf.cast(step, tf.int64), tf.constant(seed, tf.int64)])
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Drops units while training; the identity otherwise."""
+        step_seed = getattr(self, '_step_seed', None)
+        if not training or not self.rate or step_seed is None:
+            return super().call(inputs, training=training)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = tf.random.experimental.stateless_fold_in(step_seed(), replica)
+        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed=seed)
+
+
+def activation(x: tf.Tensor, kind: Activation | Gate, name: str) -> tf.Tensor:
+    """Applies a non-linearity by its name in a spec; 'linear' adds no layer."""
+    if kind == 'linear':
+        return x
+    if kind == 'relu':
+        return tf_keras.layers.ReLU(name=name)(x)
+    if kind == 'relu6':
+        return tf_keras.layers.ReLU(max_value=6.0, name=name)(x)
+    if kind == 'hard_swish':
+        return HardSwish(name=name)(x)
+    if kind == 'hard_sigmoid':
+        return HardSigmoid(name=name)(x)
+    if kind == 'sigmoid':
+        return tf_keras.layers.Activation('sigmoid', name=name)(x)
+    raise ValueError(f'unknown activation {kind!r} of layer {name!r}')
+
+
+def conv(
+    x: tf.Tensor,
+    filters: int,
+    *,
+    name: str,
+    kernel: int = 1,
+    stride: int = 1,
+    use_bias: bool = True,
+) -> tf.Tensor:
+    """A convolution without BN: squeeze-and-excite, features, logits."""
+    return tf_keras.layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding='same',
+        use_bias=use_bias,
+        kernel_initializer=_initializer(),
+        name=name,
+    )(x)
+
+
+def depthwise(
+    x: tf.Tensor, *, name: str, kernel: int, stride: int = 1, dilation: int = 1
+) -> tf.Tensor:
+    """A depthwise convolution without bias: BN follows."""
+    return tf_keras.layers.DepthwiseConv2D(
+        kernel,
+        strides=stride,
+        padding='same',
+        dilation_rate=dilation,
+        use_bias=False,
+        depthwise_initializer=_initializer(),
+        name=name,
+    )(x)
+
+
+def batch_norm(x: tf.Tensor, *, name: str, momentum: float, epsilon: float) -> tf.Tensor:
+    """Batch normalisation over [N, H, W]."""
+    return tf_keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
+
+
+def squeeze_excite(x: tf.Tensor, se: SqueezeExcite, squeezed: int, name: str) -> tf.Tensor:
+    """Scales channels by a gate computed from their means (Paper: §5.3, Fig. 4).
+
+    Both 1×1 convolutions are biased and have no BN; ReLU inside.
+    """
+    channels = x.shape[-1]
+    gate = tf_keras.layers.GlobalAveragePooling2D(keepdims=True, name=f'{name}/pool')(x)
+    gate = conv(gate, squeezed, name=f'{name}/squeeze')
+    gate = activation(gate, 'relu', f'{name}/relu')
+    gate = conv(gate, channels, name=f'{name}/excite')
+    gate = activation(gate, se.gate, f'{name}/gate')
+    return tf_keras.layers.Multiply(name=f'{name}/scale')([x, gate])
+
+
+def _initializer() -> tf_keras.initializers.Initializer:
+    return tf_keras.initializers.TruncatedNormal(stddev=KERNEL_STDDEV)

@@ -1,0 +1,68 @@
+"""From a spec to one flat functional Keras model."""
+
+import tensorflow as tf
+import tf_keras
+
+from mobilenet_v3.backbone import backbone
+from mobilenet_v3.classifier import classifier
+from mobilenet_v3.cost import Size, check_resolution, resolve
+from mobilenet_v3.spec import ModelSpec
+
+
+def build_model(
+    model: str | ModelSpec,
+    *,
+    multiplier: float = 1.0,
+    resolution: int | Size = 224,
+    num_classes: int = 1000,
+    input_channels: int = 3,
+    output_stride: int | None = None,
+) -> tf_keras.Model:
+    """Builds a classification network.
+
+    Args:
+      model: a name of `SPECS` ('large', 'small', 'v2', …) or a spec.
+      multiplier: width multiplier α > 0; the paper uses 0.35, 0.5, 0.75, 1.0 and 1.25.
+      resolution: side of a square input, or (height, width), at least 32.
+      num_classes: outputs of the logits, at least 2.
+      input_channels: 3 or 1.
+      output_stride: 32, 16 or 8; the spec's own where it is not given.
+
+    Returns:
+      A flat functional model from images [N, H, W, C] in [-1, 1] to logits [N, num_classes].
+
+    Raises:
+      ValueError: an unknown name or a value out of range.
+    """
+    if num_classes < 2:
+        raise ValueError(f'num_classes is {num_classes}; expected at least 2')
+    spec = resolve(model, multiplier, output_stride)
+    images = _images(resolution, input_channels)
+    logits = classifier(backbone(images, spec)['C5'], spec, num_classes)
+    return tf_keras.Model(images, logits, name=spec.name)
+
+
+def build_backbone(
+    model: str | ModelSpec,
+    *,
+    multiplier: float = 1.0,
+    resolution: int | Size = 224,
+    input_channels: int = 3,
+    output_stride: int | None = None,
+) -> tf_keras.Model:
+    """Builds the feature extractor alone.
+
+    Returns:
+      A flat functional model from images [N, H, W, C] to a dict of every named output, among them
+      'C1' … 'C5' (see `backbone`).
+    """
+    spec = resolve(model, multiplier, output_stride)
+    images = _images(resolution, input_channels)
+    return tf_keras.Model(images, backbone(images, spec), name=f'{spec.name}_backbone')
+
+
+def _images(resolution: int | Size, input_channels: int) -> tf.Tensor:
+    if input_channels not in (1, 3):
+        raise ValueError(f'input_channels is {input_channels}; expected 3 (RGB) or 1 (grey)')
+    height, width = check_resolution(resolution)
+    return tf_keras.Input((height, width, input_channels), name='image')
