@@ -1,0 +1,143 @@
+"""Checkpoints that are whole or not there: written aside, checked by sums, renamed."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+
+import tensorflow as tf
+
+STATE_FILE = 'state.json'
+_NAME = re.compile(r'step_(\d{8})')
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A checkpoint on disk.
+
+    Attributes:
+      path: its folder.
+      state: what was saved beside the variables, plain JSON; 'step' among it.
+    """
+
+    path: str
+    state: dict
+
+    @property
+    def variables(self) -> str:
+        """The prefix that `tf.train.Checkpoint.read` takes."""
+        return os.path.join(self.path, 'variables')
+
+
+def save(
+    folder: str, checkpoint: tf.train.Checkpoint, state: dict, *, keep: int, write: bool = True
+) -> None:
+    """Saves `checkpoint` and `state` under `folder`/step_NNNNNNNN.
+
+    The files are written to a temporary folder, flushed to the disk and renamed, so that a run that
+    dies while saving leaves the earlier checkpoints as they were.
+
+    Args:
+      folder: the run's checkpoints.
+      checkpoint: the variables.
+      state: plain JSON values, with 'step'.
+      keep: how many of the newest stay.
+      write: False in all workers but one: they take part in reading the variables, as a
+        distribution strategy asks, and their copy is thrown away.
+
+    Raises:
+      OSError: the disk is full or not writable; nothing that was saved before is touched.
+    """
+    final = os.path.join(folder, f'step_{state["step"]:08d}')
+    temporary = f'{final}.tmp-{os.getpid()}'
+    try:
+        os.makedirs(temporary, exist_ok=True)
+        checkpoint.write(os.path.join(temporary, 'variables'))
+        if not write:
+            return
+        sums = {name: _sha256(os.path.join(temporary, name)) for name in os.listdir(temporary)}
+        with open(os.path.join(temporary, STATE_FILE), 'w', encoding='utf-8') as file:
+            json.dump({'format': _FORMAT, 'sha256': sums, **state}, file, indent=1)
+        for name in os.listdir(temporary):
+            _flush(os.path.join(temporary, name))
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+        os.rename(temporary, final)
+        _flush(folder)
+    except tf.errors.OpError as e:
+        raise OSError(
+            f'cannot save step {state["step"]} to {folder}: {e.message.splitlines()[0]}; the '
+            'checkpoints before it are untouched'
+        ) from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in _paths(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def latest(folder: str) -> Saved | None:
+    """The newest whole checkpoint; says which newer ones are damaged.
+
+    Returns:
+      None where there is none at all.
+
+    Raises:
+      ValueError: there are checkpoints, and every one is damaged.
+    """
+    paths = _paths(folder)
+    for path in paths:
+        try:
+            return Saved(path, _read_state(path))
+        except ValueError as e:
+            print(
+                f'warning: checkpoint {path} is damaged ({e}); trying the one before it',
+                file=sys.stderr,
+            )
+    if paths:
+        raise ValueError(
+            f'all {len(paths)} checkpoints in {folder} are damaged; remove the folder to start anew'
+        )
+    return None
+
+
+def _paths(folder: str) -> list[str]:
+    """The folders of checkpoints, newest first."""
+    if not os.path.isdir(folder):
+        return []
+    steps = sorted((name for name in os.listdir(folder) if _NAME.fullmatch(name)), reverse=True)
+    return [os.path.join(folder, name) for name in steps]
+
+
+def _read_state(path: str) -> dict:
+    try:
+        with open(os.path.join(path, STATE_FILE), encoding='utf-8') as file:
+            state = json.load(file)
+        sums = dict(state['sha256'])
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ValueError(f'no readable {STATE_FILE}: {e}') from None
+    if state.get('format') != _FORMAT or not isinstance(state.get('step'), int):
+        raise ValueError(f'{STATE_FILE} is of another program or version')
+    for name, expected in sums.items():
+        file_path = os.path.join(path, os.path.basename(name))
+        if not os.path.isfile(file_path) or _sha256(file_path) != expected:
+            raise ValueError(f'{name} is missing, truncated or changed')
+    return state
+
+
+def _sha256(path: str) -> str:
+    with open(path, 'rb') as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

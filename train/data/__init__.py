@@ -1,0 +1,1 @@
+"""From names of datasets to batches of images."""

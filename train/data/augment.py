@@ -1,0 +1,142 @@
+"""Inception preprocessing: crops of encoded images, and colours of batches.
+
+Paper: §6.1.1, "the same image preprocessing as Inception". Everything random comes from a seed per
+example, so that an example looks the same whatever batch, worker or thread it passes through.
+"""
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+BRIGHTNESS = 32 / 255  # ±, of the range [0, 1]
+SATURATION = (0.5, 1.5)
+HUE = 0.2  # ±, of the colour circle
+CONTRAST = (0.5, 1.5)
+NUM_DRAWS = 4  # uniform numbers an image, of brightness, saturation, hue and contrast
+COLORS = ('none', 'fast', 'full')
+
+
+def random_crop(
+    encoded: tf.Tensor, seed: tf.Tensor, size: tuple[int, int], config: ConfigDict
+) -> tf.Tensor:
+    """Decodes a random window of an image, resizes it and flips it half of the time.
+
+    Args:
+      encoded: a JPEG, PNG, BMP or GIF (its first frame), scalar string.
+      seed: int32 [2].
+      size: (height, width) of the result.
+      config: the `augment` part of a config.
+
+    Returns:
+      [height, width, 3] uint8. Rounded to whole numbers as a phone's camera frame is, so that a file
+      with uint8 input sees the numbers the network was trained on.
+    """
+
+    def window(shape: tf.Tensor) -> tf.Tensor:
+        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+            tf.stack([shape[0], shape[1], 3]),
+            tf.zeros([1, 0, 4]),  # no boxes: the whole image is as good as any part
+            seed,
+            aspect_ratio_range=config.aspect,
+            area_range=config.area,
+            max_attempts=100,
+            use_image_if_no_bounding_boxes=True,
+        )
+        return tf.concat([begin[:2], extent[:2]], axis=0)
+
+    image = _resize(_decode_window(encoded, window), size)
+    if not config.flip:
+        return image
+    flip = tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1)) < 0.5
+    return tf.cond(flip, lambda: image[:, ::-1], lambda: image)
+
+
+def center_crop(encoded: tf.Tensor, size: tuple[int, int], fraction: float) -> tf.Tensor:
+    """Decodes the central `fraction` (of each side) of an image and resizes it to `size`.
+
+    Returns:
+      [height, width, 3] uint8.
+    """
+
+    def window(shape: tf.Tensor) -> tf.Tensor:
+        sides = tf.cast(shape[:2], tf.float32)
+        extent = tf.maximum(1, tf.cast(tf.round(sides * fraction), tf.int32))
+        return tf.concat([(shape[:2] - extent) // 2, extent], axis=0)
+
+    return _resize(_decode_window(encoded, window), size)
+
+
+def color_draws(seed: tf.Tensor) -> tf.Tensor:
+    """The random numbers of an image's colours, [NUM_DRAWS] in [0, 1)."""
+    return tf.random.stateless_uniform(
+        [NUM_DRAWS], tf.random.experimental.stateless_fold_in(seed, 2)
+    )
+
+
+# One compiled elementwise function a batch: half as much again as an op after the other.
+@tf.function(jit_compile=True, autograph=False)
+def distort_colors(images: tf.Tensor, draws: tf.Tensor, color: str) -> tf.Tensor:
+    """Changes brightness and saturation, in 'full' also hue and contrast, of each image.
+
+    Args:
+      images: [N, H, W, 3] uint8.
+      draws: [N, NUM_DRAWS] in [0, 1), from `color_draws`.
+      color: 'fast' or 'full'.
+
+    Returns:
+      [N, H, W, 3] float32 in [-1, 1].
+    """
+    draws = tf.reshape(draws, [-1, NUM_DRAWS, 1, 1, 1])
+    x = tf.cast(images, tf.float32) / 255.0
+    x += (2.0 * draws[:, 0] - 1.0) * BRIGHTNESS
+    x = _saturate(x, SATURATION[0] + draws[:, 1] * (SATURATION[1] - SATURATION[0]))
+    if color == 'full':
+        x = _rotate_hue(x, (2.0 * draws[:, 2] - 1.0) * HUE)
+        mean = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
+        x = mean + (x - mean) * (CONTRAST[0] + draws[:, 3] * (CONTRAST[1] - CONTRAST[0]))
+    return tf.clip_by_value(x, 0.0, 1.0) * 2.0 - 1.0
+
+
+def scale(images: tf.Tensor) -> tf.Tensor:
+    """uint8 [N, H, W, C] to float32 in [-1, 1]."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def _decode_window(encoded: tf.Tensor, window) -> tf.Tensor:  # type: ignore[no-untyped-def]
+    """Decodes the window (y, x, height, width) that `window` picks for an image of [H, W, …]."""
+
+    def jpeg() -> tf.Tensor:  # only the blocks of the window are decoded
+        return tf.image.decode_and_crop_jpeg(
+            encoded, window(tf.io.extract_jpeg_shape(encoded)), channels=3
+        )
+
+    def other() -> tf.Tensor:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        y, x, height, width = tf.unstack(window(tf.shape(image)))
+        return image[y : y + height, x : x + width]
+
+    return tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+
+
+def _resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    resized = tf.image.resize(image, size, tf.image.ResizeMethod.BILINEAR)
+    resized.set_shape([*size, 3])
+    return tf.cast(tf.round(resized), tf.uint8)
+
+
+def _saturate(x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """tf.image.adjust_saturation without the way to HSV and back: s ← min(1, factor · s).
+
+    In HSV a channel c is v − s·v·(…), so scaling s by f moves each channel from v by the factor f.
+    """
+    channels = tf.split(x, 3, axis=-1)
+    value = tf.maximum(tf.maximum(channels[0], channels[1]), channels[2])
+    chroma = value - tf.minimum(tf.minimum(channels[0], channels[1]), channels[2])
+    most = value / tf.maximum(chroma, 1e-6)  # the factor at which s = chroma / value is 1
+    return value - (value - x) * tf.minimum(factor, most)
+
+
+def _rotate_hue(x: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
+    hsv = tf.image.rgb_to_hsv(tf.clip_by_value(x, 0.0, 1.0))
+    hue = tf.math.floormod(hsv[..., :1] + delta + 1.0, 1.0)
+    return tf.image.hsv_to_rgb(tf.concat([hue, hsv[..., 1:]], axis=-1))

@@ -1,0 +1,90 @@
+"""Batches for training and evaluation from a source and a task."""
+
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from train.data.source import Split
+
+Batch = dict[str, tf.Tensor]
+
+
+class Preprocessing(Protocol):
+    """The part of a task that makes batches of raw examples."""
+
+    def train_example(self, raw: Batch, seed: tf.Tensor) -> Batch:
+        """One augmented example."""
+
+    def train_batch(self, batch: Batch) -> Batch:
+        """The batch that the model is trained on."""
+
+    def eval_example(self, raw: Batch) -> Batch:
+        """One example for evaluation."""
+
+    def eval_batch(self, batch: Batch) -> Batch:
+        """The batch that the model is evaluated on."""
+
+
+def train_batches(
+    split: Split,
+    task: Preprocessing,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Endless batches, the same for the same seed, whatever the number of workers or restarts.
+
+    Args:
+      split: the training examples.
+      task: how an example becomes a part of a batch.
+      batch_size: global; each input pipeline yields its share.
+      seed: of order and augmentation.
+      start_step: global steps already taken; their examples are skipped without decoding them.
+      context: which of several input pipelines this is.
+    """
+    first = start_step * batch_size
+    examples = split.shuffled(seed, first).enumerate(start=first)
+    if context is not None and context.num_input_pipelines > 1:
+        examples = examples.shard(context.num_input_pipelines, context.input_pipeline_id)
+        batch_size = context.get_per_replica_batch_size(batch_size) * (
+            context.num_replicas_in_sync // context.num_input_pipelines
+        )
+
+    def augment_example(number: tf.Tensor, raw: Batch) -> Batch:
+        # The position in the run is part of the seed: every epoch sees another crop.
+        base = tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int32)
+        return task.train_example(raw, tf.random.experimental.stateless_fold_in(base, number))
+
+    return (
+        examples.map(augment_example, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .map(task.train_batch, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def eval_batches(split: Split, task: Preprocessing, *, batch_size: int) -> tf.data.Dataset:
+    """Batches of equal size that hold every example once.
+
+    The last one is filled with copies that 'weight' marks with 0, so that no example is dropped and
+    every batch has the same shape, as TPUs ask.
+    """
+    examples = split.examples().map(task.eval_example, num_parallel_calls=tf.data.AUTOTUNE)
+    weights = tf.data.Dataset.range(split.num_examples).map(lambda _: 1.0)
+    weighted = tf.data.Dataset.zip((examples, weights)).map(lambda e, w: {**e, 'weight': w})
+    missing = -split.num_examples % batch_size
+    filling = weighted.take(1).map(lambda e: {**e, 'weight': tf.zeros([])}).cache()
+    return (
+        weighted.concatenate(filling.repeat(missing) if missing else filling.take(0))
+        .batch(batch_size, drop_remainder=True)
+        .map(task.eval_batch, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def concatenate(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Joins the arrays of batches along their first axis."""
+    return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}

@@ -1,0 +1,76 @@
+"""TFRecord files of images as a dataset."""
+
+import glob
+import os
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from train.data.source import Source, Split, shuffled_in_memory
+
+# The features that TensorFlow's ImageNet scripts and TFDS-less pipelines have long written.
+FEATURES = {
+    'image/encoded': tf.io.FixedLenFeature([], tf.string),
+    'image/class/label': tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+def open_records(path: str, config: ConfigDict) -> Source:
+    """Opens the files `train*` and `val*` of a folder, with `labels.txt`, a name a line.
+
+    Each record is a tf.train.Example with 'image/encoded' (JPEG or PNG) and 'image/class/label', an
+    index into labels.txt. (ImageNet's 1-based labels: put a background class into its first line.)
+
+    Raises:
+      ValueError: a file is missing, damaged, or holds another kind of record.
+    """
+    labels_path = os.path.join(path, 'labels.txt')
+    if not os.path.isfile(labels_path):
+        raise ValueError(f'{labels_path} is missing; expected a class name a line')
+    with open(labels_path, encoding='utf-8') as lines:
+        labels = tuple(line.strip() for line in lines if line.strip())
+    splits = [_split(path, prefix, len(labels), config) for prefix in ('train', 'val')]
+    return Source(f'tfrecord:{path}', labels, *splits)
+
+
+def _split(path: str, prefix: str, num_classes: int, config: ConfigDict) -> Split:
+    files = sorted(glob.glob(os.path.join(glob.escape(path), f'{prefix}*')))
+    if not files:
+        raise ValueError(
+            f'{path} has no files {prefix}*; expected TFRecords such as {prefix}-00000'
+        )
+    records = tf.data.TFRecordDataset(files)
+    num_examples = _count(records, files, num_classes)
+    examples = records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
+    shuffled = shuffled_in_memory(records, num_examples, config.shuffle_buffer)
+    return Split(
+        num_examples,
+        lambda: examples,
+        lambda seed, skip: shuffled(seed, skip).map(_parse, num_parallel_calls=tf.data.AUTOTUNE),
+    )
+
+
+def _count(records: tf.data.Dataset, files: list[str], num_classes: int) -> int:
+    """Reads every record once: their number is needed, and a damaged file is found before training."""
+    count = 0
+    try:
+        for batch in records.batch(256):
+            labels = tf.io.parse_example(batch, FEATURES)['image/class/label']
+            count += len(labels)
+            if int(tf.reduce_max(labels)) >= num_classes or int(tf.reduce_min(labels)) < 0:
+                raise ValueError(
+                    f'{files[0]}…: a label is outside 0 to {num_classes - 1}, the lines of labels.txt'
+                )
+    except tf.errors.OpError as e:
+        raise ValueError(
+            f'record {count} or one of the next 256 of {files[0]} … {files[-1]} is damaged or has '
+            f'no {" and ".join(FEATURES)}: {e.message.splitlines()[0]}'
+        ) from e
+    if not count:
+        raise ValueError(f'{files[0]} … {files[-1]} hold no records')
+    return count
+
+
+def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    example = tf.io.parse_single_example(record, FEATURES)
+    return {'image': example['image/encoded'], 'label': example['image/class/label']}

@@ -1,0 +1,53 @@
+"""Metrics over a whole evaluation set, every example once."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from train.data.pipeline import concatenate
+from train.tasks.classification import Classification
+
+Statistics = dict[str, np.ndarray]
+
+
+class Evaluator:
+    """Evaluates models of one task on one set of batches; the batches are traced once."""
+
+    def __init__(
+        self, task: Classification, batches: tf.data.Dataset, strategy: tf.distribute.Strategy
+    ) -> None:
+        self._task = task
+        self._strategy = strategy
+        self._batches = strategy.experimental_distribute_dataset(batches)
+        self._steps: dict[int, Callable] = {}
+
+    def run(self, model: tf_keras.Model) -> dict[str, float]:
+        """Metrics of `model`."""
+        return self._task.metrics(self.statistics(model))
+
+    def statistics(self, model: tf_keras.Model) -> Statistics:
+        """What the task keeps of each example, arrays with one row an example."""
+        if id(model) not in self._steps:
+            self._steps[id(model)] = self._make_step(model)
+        return collect(self._steps[id(model)](batch) for batch in self._batches)
+
+    def _make_step(self, model: tf_keras.Model) -> Callable:
+        def replica_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            kept = self._task.statistics(model(batch['image'], training=False), batch)
+            return {**kept, 'weight': batch['weight']}
+
+        @tf.function
+        def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            kept = self._strategy.run(replica_step, args=(batch,))
+            return self._strategy.gather(kept, axis=0)
+
+        return step
+
+
+def collect(batches: Iterable[dict[str, tf.Tensor]]) -> Statistics:
+    """Joins the statistics of batches and leaves out the copies that fill the last one."""
+    joined = concatenate([{k: v.numpy() for k, v in batch.items()} for batch in batches])
+    real = joined.pop('weight') > 0
+    return {name: values[real] for name, values in joined.items()}

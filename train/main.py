@@ -1,0 +1,53 @@
+"""Trains a network.
+
+    python -m train.main --model=small --dataset=folder:photos --workdir=runs/photos \\
+        --config=configs/small_data.py --config.train.epochs=60
+"""
+
+import os
+
+from absl import flags
+from ml_collections import config_flags
+
+from train import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Defines the flags; not at import, so that several command lines fit into one process."""
+    config_flags.DEFINE_config_file(
+        'config',
+        os.path.join(os.path.dirname(__file__), '..', 'configs', 'base.py'),
+        'Recipe; any value of it can be set by --config.a.b=VALUE.',
+    )
+    flags.DEFINE_string('model', None, 'Network: large, small, v2, … or a spec file.json.')
+    flags.DEFINE_float('multiplier', None, 'Width multiplier α.')
+    flags.DEFINE_integer('resolution', None, 'Side of the input in pixels.')
+    flags.DEFINE_string('dataset', None, 'TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes.')
+    flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
+    flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
+    flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
+
+
+def main() -> None:
+    """Flags to config to loop."""
+    config = FLAGS.config
+    for flag, part, field in (
+        ('model', config.model, 'name'),
+        ('multiplier', config.model, 'multiplier'),
+        ('resolution', config.model, 'resolution'),
+        ('dataset', config.data, 'dataset'),
+        ('data_dir', config.data, 'data_dir'),
+    ):
+        if FLAGS[flag].value is not None:
+            part[field] = FLAGS[flag].value
+
+    from train import loop, strategy  # TensorFlow only now, so that --help answers at once
+
+    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+
+
+if __name__ == '__main__':
+    define_flags()
+    cli.run(main)

@@ -1,0 +1,149 @@
+"""RMSProp as in TF1, learning rates over steps, and the moving average of a model."""
+
+import math
+
+import tensorflow as tf
+import tf_keras
+from ml_collections import ConfigDict
+
+
+class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
+    """TF1's RMSPropOptimizer, which the paper trains with (§6.1.1).
+
+    ms ← ρ·ms + (1 − ρ)·g²;  mom ← m·mom + lr·g / √(ms + ε);  w ← w − mom, with ms starting at one.
+    tf_keras's own optimizers start it at zero, and the legacy one leaves ε outside the root when
+    there is no momentum. One fused op a variable.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | tf_keras.optimizers.schedules.LearningRateSchedule,
+        *,
+        rho: float = 0.9,
+        momentum: float = 0.9,
+        epsilon: float = 0.002,
+        name: str = 'rmsprop_tf1',
+    ) -> None:
+        super().__init__(name)
+        self._set_hyper('learning_rate', learning_rate)
+        self._rho, self._momentum, self._epsilon = rho, momentum, epsilon
+
+    def _create_slots(self, var_list: list[tf.Variable]) -> None:
+        for var in var_list:
+            self.add_slot(var, 'mean_square', initializer='ones')
+            self.add_slot(var, 'momentum', initializer='zeros')
+
+    def _resource_apply_dense(
+        self, grad: tf.Tensor, var: tf.Variable, apply_state: dict | None = None
+    ) -> tf.Operation:
+        dtype = var.dtype.base_dtype
+        cached = (apply_state or {}).get((var.device, dtype))
+        rate = cached['lr_t'] if cached else self._decayed_lr(dtype)
+        return tf.raw_ops.ResourceApplyRMSProp(
+            var=var.handle,
+            ms=self.get_slot(var, 'mean_square').handle,
+            mom=self.get_slot(var, 'momentum').handle,
+            lr=rate,
+            rho=tf.constant(self._rho, dtype),
+            momentum=tf.constant(self._momentum, dtype),
+            epsilon=tf.constant(self._epsilon, dtype),
+            grad=grad,
+            use_locking=self._use_locking,
+        )
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            'learning_rate': self._serialize_hyperparameter('learning_rate'),
+            'rho': self._rho,
+            'momentum': self._momentum,
+            'epsilon': self._epsilon,
+        }
+
+
+class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, then exponential decay in steps of epochs, or one cosine to zero.
+
+    Args:
+      config: the `schedule` part of a config.
+      batch_size: global batch; the rate scales linearly with it.
+      steps_per_epoch: training steps of one epoch, may be fractional.
+      total_steps: length of the run, for the cosine.
+    """
+
+    def __init__(
+        self, config: ConfigDict, batch_size: int, steps_per_epoch: float, total_steps: int
+    ) -> None:
+        if config.kind not in ('exponential', 'cosine'):
+            raise ValueError(
+                f'config.schedule.kind is {config.kind!r}; expected exponential or cosine'
+            )
+        if not config.learning_rate > 0:
+            raise ValueError(
+                f'config.schedule.learning_rate is {config.learning_rate}; expected above 0'
+            )
+        self._kind = config.kind
+        self._decay = config.decay
+        self._peak = config.learning_rate * batch_size / config.base_batch_size
+        self._warmup_steps = config.warmup_epochs * steps_per_epoch
+        self._decay_steps = config.decay_epochs * steps_per_epoch
+        self._total_steps = total_steps
+
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        """The learning rate of the update that takes `step` to step + 1."""
+        # float32 counts steps exactly up to 2^24.
+        step = tf.cast(step, tf.float32)
+        if self._kind == 'exponential':
+            rate = self._peak * self._decay ** tf.floor(step / self._decay_steps)
+        else:
+            length = max(1.0, self._total_steps - self._warmup_steps)
+            progress = tf.clip_by_value((step - self._warmup_steps) / length, 0.0, 1.0)
+            rate = self._peak * 0.5 * (1.0 + tf.cos(math.pi * progress))
+        if self._warmup_steps:
+            # The first update has a rate, too: step 0 is one step of the ramp.
+            rate *= tf.minimum(1.0, (step + 1.0) / self._warmup_steps)
+        return rate
+
+    def get_config(self) -> dict:
+        """The resolved values, for logs."""
+        return {key.lstrip('_'): value for key, value in vars(self).items()}
+
+
+class MovingAverage:
+    """Keeps one model's weights as the moving average of another's, BN statistics included.
+
+    Paper: §6.1.1, decay 0.9999. As TF1's ExponentialMovingAverage with `num_updates`, the decay
+    grows as (1 + t) / (10 + t), so that a short run is not averaged with its random start.
+    """
+
+    def __init__(self, model: tf_keras.Model, averaged: tf_keras.Model, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f'config.ema.decay is {decay}; expected in [0, 1)')
+        self._pairs = list(zip(averaged.weights, model.weights, strict=True))
+        self._decay = decay
+
+    def start(self) -> None:
+        """Makes both models equal; called once, outside a replica."""
+        for average, weight in self._pairs:
+            average.assign(weight)
+
+    def update(self, step: tf.Variable) -> None:
+        """Moves the averages; called in a replica after the weights changed.
+
+        Args:
+          step: updates made so far, before this one.
+        """
+        t = tf.cast(step, tf.float32)
+        decay = tf.minimum(self._decay, (1.0 + t) / (10.0 + t))
+
+        def move(strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
+            for average, weight in self._pairs:
+                # group=False: a value a replica, each of which moves its own copy.
+                strategy.extended.update(average, _toward, args=(weight, decay), group=False)
+
+        tf.distribute.get_replica_context().merge_call(move, args=(decay,))
+
+
+def _toward(average: tf.Variable, weight: tf.Variable, decay: tf.Tensor) -> tf.Operation:
+    return average.assign_sub((1.0 - decay) * (average - weight))

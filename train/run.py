@@ -1,0 +1,134 @@
+"""What a run is: its config, its network and its classes; from flags, and back from a checkpoint."""
+
+import dataclasses
+import difflib
+import json
+import os
+
+import tf_keras
+from ml_collections import ConfigDict
+
+from mobilenet_v3.cost import check_resolution
+from mobilenet_v3.spec import ModelSpec
+from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
+from mobilenet_v3.transforms import widen
+from train import checkpoint
+from train.tasks import TASKS
+from train.tasks.classification import Classification
+
+# Fields that may change when a run is continued: they do not touch what it computes.
+_FREE_FIELDS = ('checkpoint.every_epochs', 'checkpoint.keep', 'log_every_steps', 'data.data_dir')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run, before or after training.
+
+    Attributes:
+      config: every value of it.
+      spec: the network with its multiplier applied.
+      labels: the names of the classes.
+    """
+
+    config: ConfigDict
+    spec: ModelSpec
+    labels: tuple[str, ...]
+
+    def make_task(self) -> Classification:
+        """The task with its data, loss and metrics."""
+        return TASKS[self.config.task](self.config, self.spec, self.labels)
+
+    def to_state(self) -> dict:
+        """Plain JSON values, for a checkpoint."""
+        return {
+            'config': json.loads(self.config.to_json()),
+            'spec': to_dict(self.spec),
+            'labels': list(self.labels),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict) -> 'Run':
+        """The run that `to_state` wrote."""
+        return cls(ConfigDict(state['config']), from_dict(state['spec']), tuple(state['labels']))
+
+
+def resolve_spec(config: ConfigDict) -> ModelSpec:
+    """The network that a config stands for; checks every value that does not need the data.
+
+    Raises:
+      ValueError: an unknown task or model, or a value out of range.
+    """
+    if config.task not in TASKS:
+        near = difflib.get_close_matches(config.task, TASKS, n=1)
+        hint = f'did you mean {near[0]!r}? ' if near else ''
+        raise ValueError(f'unknown task {config.task!r}; {hint}known tasks: {", ".join(TASKS)}')
+    for field in ('train.batch_size', 'eval.batch_size', 'train.steps_per_execution'):
+        _require_above_zero(config, field)
+    for field in ('train.epochs', 'eval.every_epochs', 'checkpoint.every_epochs'):
+        _require_above_zero(config, field)
+    check_resolution(config.model.resolution)
+    spec = widen(load_model_spec(config.model.name), config.model.multiplier)
+    return dataclasses.replace(spec, dropout=config.model.dropout)
+
+
+def differences(ours: dict, saved: dict) -> list[str]:
+    """The fields in which two runs' states differ, as 'field: saved, ours'."""
+    ours_flat, saved_flat = (dict(_flatten(_computed(state))) for state in (ours, saved))
+    return [
+        f'{field}: {saved_flat.get(field)!r} there, {ours_flat.get(field)!r} here'
+        for field in sorted(ours_flat.keys() | saved_flat.keys())
+        if ours_flat.get(field) != saved_flat.get(field)
+    ]
+
+
+def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
+    """Loads the newest whole checkpoint of a run.
+
+    Returns:
+      The run, its model with the averaged weights (Paper: §6.1.1), and the checkpoint's state.
+
+    Raises:
+      ValueError: there is no run, no checkpoint, or only damaged ones.
+    """
+    import tensorflow as tf
+
+    saved = checkpoint.latest(checkpoint_folder(workdir))
+    if saved is None:
+        raise ValueError(
+            f'{workdir} has no checkpoint; expected the --workdir of a run of train.main'
+        )
+    try:
+        run = Run.from_state(saved.state)
+    except (KeyError, TypeError) as e:
+        raise ValueError(f'{saved.path} is no checkpoint of a run: no {e}') from None
+    model = run.make_task().build()
+    tf.train.Checkpoint(averaged=model).read(saved.variables).expect_partial()
+    return run, model, saved.state
+
+
+def checkpoint_folder(workdir: str) -> str:
+    """Where a run keeps its checkpoints."""
+    return os.path.join(workdir, 'checkpoints')
+
+
+def _require_above_zero(config: ConfigDict, field: str) -> None:
+    value = config
+    for part in field.split('.'):
+        value = value[part]
+    if not value > 0:
+        raise ValueError(f'config.{field} is {value}; expected above 0')
+
+
+def _computed(state: dict) -> dict:
+    config = {f'config.{k}': v for k, v in _flatten(state['config']) if k not in _FREE_FIELDS}
+    return {**config, 'spec': state['spec'], 'labels': state['labels']}
+
+
+def _flatten(values: dict, prefix: str = '') -> list[tuple[str, object]]:
+    flat: list[tuple[str, object]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat += _flatten(value, f'{prefix}{name}.')
+        else:
+            flat.append((f'{prefix}{name}', value))
+    return flat

@@ -1,0 +1,98 @@
+"""Which devices a run is spread over."""
+
+import json
+import os
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import tensorflow as tf
+
+TPU_TIMEOUT_SECONDS = 50  # so that an unreachable TPU fails within a minute
+
+
+def make_strategy(tpu: str = '') -> tf.distribute.Strategy:
+    """Chooses the strategy: a TPU, several workers (TF_CONFIG), several GPUs, or one device.
+
+    Args:
+      tpu: '' for none, 'local' on a TPU VM, a TPU's name, or 'grpc://HOST:PORT'.
+
+    Raises:
+      ValueError: the TPU cannot be reached, or TF_CONFIG is no cluster.
+    """
+    if tpu:
+        return _tpu(tpu)
+    if os.environ.get('TF_CONFIG'):
+        _check_tf_config(os.environ['TF_CONFIG'])
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_logical_devices('GPU')) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes logs and checkpoints."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or isinstance(strategy, tf.distribute.TPUStrategy):
+        return True
+    return resolver.task_type in (None, 'chief') or (
+        resolver.task_type == 'worker'
+        and resolver.task_id == 0
+        and 'chief' not in resolver.cluster_spec().jobs
+    )
+
+
+def _tpu(name: str) -> tf.distribute.Strategy:
+    hint = (
+        'expected --tpu=local on a TPU VM with tensorflow-tpu installed, the name of a TPU in this '
+        'project, or grpc://HOST:PORT'
+    )
+    if name.startswith('grpc://'):
+        _check_port_answers(name, hint)
+    result: list[tf.distribute.Strategy | Exception] = []
+
+    def connect() -> None:
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+            tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+            result.append(tf.distribute.TPUStrategy(resolver))
+        except Exception as e:  # every layer under the resolver raises its own kind
+            result.append(e)
+
+    # A thread, because the connection to a host that does not answer cannot be given up.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(TPU_TIMEOUT_SECONDS)
+    if not result:
+        raise ValueError(f'TPU {name!r} did not answer in {TPU_TIMEOUT_SECONDS} s; {hint}')
+    outcome = result[0]
+    if isinstance(outcome, Exception):
+        reason = (str(outcome) or type(outcome).__name__).splitlines()[0]
+        raise ValueError(f'cannot use TPU {name!r}: {reason}; {hint}') from outcome
+    return outcome
+
+
+def _check_port_answers(name: str, hint: str) -> None:
+    address = urlsplit(name)
+    try:
+        port = address.port
+    except ValueError:
+        port = None
+    if not address.hostname or port is None:
+        raise ValueError(f'cannot use TPU {name!r}: no host and port; {hint}')
+    try:
+        socket.create_connection((address.hostname, port), timeout=TPU_TIMEOUT_SECONDS).close()
+    except OSError as e:
+        raise ValueError(f'cannot reach TPU {name!r}: {e}; {hint}') from e
+
+
+def _check_tf_config(value: str) -> None:
+    try:
+        cluster = json.loads(value)
+        cluster['cluster']['worker'], cluster['task']['type'], cluster['task']['index']
+    except (ValueError, TypeError, KeyError) as e:
+        raise ValueError(
+            f'TF_CONFIG is {value!r}; expected JSON such as {{"cluster": {{"worker": ["host1:1234", '
+            '"host2:1234"]}, "task": {"type": "worker", "index": 0}}'
+        ) from e
