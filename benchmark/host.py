@@ -10,7 +10,6 @@ loaded afresh in 4 of 100.
 
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -21,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-_IDENTIFIER = b'TFL3'  # flatbuffer file identifier, bytes 4..8 of every .tflite
+from export.tflite_file import open_interpreter, read_identity, unreadable
+
 _INPUT_SEED = 0
 _BOOTSTRAP_DRAWS = 2000
 _BOOTSTRAP_SEED = 0
@@ -98,7 +98,7 @@ def measure(
     if not paths:
         raise ValueError('no model given, expected at least one .tflite file; name one')
     files = [Path(path) for path in paths]
-    hashes_and_sizes = [_read_identity(file) for file in files]
+    hashes_and_sizes = [read_identity(file) for file in files]
     loaders = [functools.partial(_load, file, threads) for file in files]
     for load in loaders:
         load()  # a file that cannot be run is found before minutes are spent on the others
@@ -253,34 +253,14 @@ def _names(files: Sequence[Path]) -> list[str]:
     return [file.name if len(paths_of[file.name]) == 1 else str(file) for file in files]
 
 
-def _read_identity(file: Path) -> tuple[str, int]:
-    """SHA-256 and size of a .tflite file; ValueError for anything else."""
-    if not file.is_file():
-        raise ValueError(f'{file} is not a file, expected a .tflite file; check the path')
-    content = file.read_bytes()
-    if content[4:8] != _IDENTIFIER:
-        raise ValueError(
-            f'{file} is not a TFLite file: bytes 4 to 8 are {content[4:8]!r}, expected '
-            f'{_IDENTIFIER!r}; give a file that the export wrote'
-        )
-    return hashlib.sha256(content).hexdigest(), len(content)
-
-
 def _load(file: Path, threads: int) -> Callable[[], object]:
     """A call that runs the file once, on inputs that are already set."""
-    # Imported here: --help or a wrong flag does not need the runtime.
-    from ai_edge_litert.interpreter import Interpreter
-
+    interpreter = open_interpreter(file, threads=threads)
     try:
-        interpreter = Interpreter(model_path=str(file), num_threads=threads)
         set_inputs(interpreter)
         interpreter.invoke()
     except (ValueError, RuntimeError) as error:
-        reason = ' '.join(str(error).split())  # the runtime's messages have line breaks
-        raise ValueError(
-            f'{file} cannot be run: {reason}; expected a complete .tflite file of builtin ops '
-            'with float, uint8 or int8 inputs; export or copy it again'
-        ) from error
+        raise unreadable(file, error) from error
     return interpreter.invoke
 
 

@@ -5,8 +5,6 @@ Example:
 """
 
 import datetime
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,9 @@ from typing import Any
 from absl import flags
 
 from benchmark import host
+from export.card import read_card
 from train import cli
+from train.files import write_json
 
 
 def define_flags() -> None:
@@ -87,22 +87,12 @@ def report(files: Sequence[Path], output: Path, **protocol: int) -> None:
 
 
 def card_name(file: Path) -> str | None:
-    """`name` in the JSON card beside a .tflite file; None without a card or a name in it.
+    """`name` in the card beside a .tflite file; None without a card or a name in it.
 
     Raises:
-        ValueError: the file in the card's place is not JSON.
+        ValueError: the file in the card's place is no card.
     """
-    card = file.with_suffix('.json')
-    if not card.is_file():
-        return None
-    try:
-        content = json.loads(card.read_bytes())
-    except ValueError as error:
-        raise ValueError(
-            f'{card} is not JSON ({error}), expected the card of {file.name}; '
-            'export the model again or move that file away'
-        ) from error
-    name = content.get('name') if isinstance(content, dict) else None
+    name = (read_card(file) or {}).get('name')
     return name if isinstance(name, str) else None
 
 
@@ -121,16 +111,6 @@ def check_output(output: Path, files: Sequence[Path]) -> None:
                 'expected a file of its own; choose another name'
             )
     output.parent.mkdir(parents=True, exist_ok=True)
-
-
-def write_json(output: Path, document: dict[str, Any]) -> None:
-    """Writes the whole file or, when interrupted, nothing."""
-    partial = output.with_name(f'.{output.name}.{os.getpid()}')
-    try:
-        partial.write_text(json.dumps(document, indent=2, allow_nan=False) + '\n')
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _show_progress(done: int, rounds: int) -> None:

@@ -77,7 +77,7 @@ def test_report_prints_the_table_and_writes_the_figures(measured, tmp_path, caps
     assert [file.name for file in output.parent.iterdir()] == ['results.json']
 
 
-@pytest.mark.parametrize('content', ['[]', '{}', '{"name": 3}'])
+@pytest.mark.parametrize('content', ['{}', '{"name": 3}'])
 def test_a_card_without_a_name_gives_none(tmp_path, content):
     (tmp_path / 'a.json').write_text(content)
     assert main.card_name(tmp_path / 'a.tflite') is None
@@ -86,7 +86,7 @@ def test_a_card_without_a_name_gives_none(tmp_path, content):
 @pytest.mark.parametrize('content', [b'{"name": ', b'\xff\xfe\x00'])
 def test_a_card_that_is_not_json_is_refused(tmp_path, content):
     (tmp_path / 'a.json').write_bytes(content)
-    with pytest.raises(ValueError, match=r'a.json is not JSON \(.*\), expected the card of a.tfl'):
+    with pytest.raises(ValueError, match=r'a.json is not JSON: .*; export again or remove it'):
         main.card_name(tmp_path / 'a.tflite')
 
 
@@ -102,15 +102,6 @@ def test_output_that_is_a_directory_is_refused(measured, tmp_path):
     with pytest.raises(ValueError, match='is a directory, expected a file; add a file name'):
         main.report([tmp_path / 'a.tflite'], tmp_path, **PROTOCOL)
     assert not measured
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    output = tmp_path / 'results.json'
-    output.write_text('old')
-    with pytest.raises(ValueError, match='not JSON compliant'):
-        main.write_json(output, {'median': float('nan')})
-    assert output.read_text() == 'old'
-    assert [file.name for file in tmp_path.iterdir()] == ['results.json']
 
 
 def test_help_names_the_flags(tmp_path):

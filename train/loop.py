@@ -5,24 +5,22 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
 
-from mobilenet_v3.layers import SeededDropout
-from train import checkpoint, strategy as strategies
+from train import checkpoint
+from train import strategy as strategies
 from train.data import pipeline
 from train.data.source import Source, open_source
 from train.evaluate import Evaluator
+from train.files import write_json
 from train.log import RunLog
-from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
 from train.run import Run, checkpoint_folder, differences, resolve_spec
-from train.tasks.classification import Classification
+from train.trainer import Metrics, Trainer
 
 RESULTS_FILE = 'results.json'
-Metrics = dict[str, dict[str, float]]
 
 
 def run(
@@ -58,7 +56,7 @@ def run(
     _check_batches(config, source, strategy)
     saved = _find_checkpoint(run_, workdir)
     if saved is None and write:
-        _write_json(os.path.join(workdir, 'config.json'), run_.to_state())
+        write_json(os.path.join(workdir, 'config.json'), run_.to_state())
 
     # ------------------------------------------------------------------ model and optimiser
     tf_keras.utils.set_random_seed(config.seed)
@@ -154,93 +152,8 @@ def run(
         if step > start_step:
             seconds = time.monotonic() - began
             results['images_per_second'] = (step - start_step) * batch_size / seconds
-        _write_json(os.path.join(workdir, RESULTS_FILE), results)
+        write_json(os.path.join(workdir, RESULTS_FILE), results)
     return metrics
-
-
-class Trainer:
-    """The variables of a run and the step that changes them."""
-
-    def __init__(
-        self,
-        task: Classification,
-        strategy: tf.distribute.Strategy,
-        steps_per_epoch: float,
-        total_steps: int,
-    ) -> None:
-        config = task.config
-        self.task, self.strategy = task, strategy
-        self.model, self.averaged = task.build(), task.build()
-        self.schedule = WarmupSchedule(
-            config.schedule, config.train.batch_size, steps_per_epoch, total_steps
-        )
-        self.optimizer = RMSPropTF1(self.schedule, **config.optimizer)
-        self.average = MovingAverage(self.model, self.averaged, config.ema.decay)
-        self.average.start()
-        self.decayed = decayed_kernels(self.model)
-        for layer in self.model.layers:
-            if isinstance(layer, SeededDropout):
-                layer.follow(self.optimizer.iterations, config.seed)
-        # The slots of the optimiser are made now, so that a checkpoint can be read into them.
-        self.optimizer._create_all_weights(self.model.trainable_variables)
-        self.checkpoint = tf.train.Checkpoint(
-            model=self.model, averaged=self.averaged, optimizer=self.optimizer
-        )
-        self._train = self._make_train()
-
-    def train(self, iterator: tf.data.Iterator, count: int) -> float:
-        """Takes `count` steps; returns the mean loss over them, without weight decay."""
-        return float(self._train(iterator, tf.constant(count)))
-
-    def evaluate(self, evaluator: Evaluator) -> Metrics:
-        """Metrics of the raw and of the averaged weights."""
-        return {'raw': evaluator.run(self.model), 'averaged': evaluator.run(self.averaged)}
-
-    def check_finite(self, step: int) -> None:
-        """Raises ValueError where a weight is not finite: such a model is not saved."""
-        for weight in self.model.weights:
-            if not bool(tf.reduce_all(tf.math.is_finite(weight))):
-                raise ValueError(
-                    f'{weight.name} is no longer finite at step {step}; it is not saved. Lower '
-                    '--config.schedule.learning_rate'
-                )
-
-    def _make_train(self) -> Callable:
-        config = self.task.config.train
-        replicas = self.strategy.num_replicas_in_sync
-
-        def replica_step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-            step = tf.identity(self.optimizer.iterations)
-            with tf.GradientTape() as tape:
-                outputs = self.model(batch['image'], training=True)
-                # Sums over the global batch: gradients are added up over replicas.
-                loss = tf.reduce_sum(self.task.loss(outputs, batch)) / config.batch_size
-                # tf.nn.l2_loss is ½·Σw², TF1's L2.
-                decay = tf.add_n([tf.nn.l2_loss(kernel) for kernel in self.decayed])
-                total = loss + config.weight_decay * decay / replicas
-            variables = self.model.trainable_variables
-            gradients = tape.gradient(total, variables)
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            self.average.update(step)
-            return loss
-
-        @tf.function
-        def train(iterator: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
-            total = tf.zeros([])
-            for _ in tf.range(count):
-                loss = self.strategy.run(replica_step, args=(next(iterator),))
-                total += self.strategy.reduce('SUM', loss, axis=None)
-            return total / tf.cast(count, tf.float32)
-
-        return train
-
-
-def decayed_kernels(model: tf_keras.Model) -> list[tf.Variable]:
-    """The kernels under weight decay: convolutions with squeeze-and-excite, head and logits.
-
-    Depthwise kernels, BN and biases have none. Paper: §6.1.1 and its released code.
-    """
-    return [layer.kernel for layer in model.layers if type(layer) is tf_keras.layers.Conv2D]
 
 
 class _StopSignal:
@@ -331,10 +244,3 @@ def _summary(step: int, total_steps: int, metrics: Metrics) -> str:
         for weights, values in metrics.items()
     ]
     return f'step {step}/{total_steps}: ' + '; '.join(parts)
-
-
-def _write_json(path: str, values: dict) -> None:
-    temporary = f'{path}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(values, file, indent=1)
-    os.replace(temporary, path)

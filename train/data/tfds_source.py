@@ -2,7 +2,6 @@
 
 import difflib
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 

@@ -1,0 +1,1 @@
+"""From checkpoints to .tflite files and their cards."""

@@ -1,0 +1,103 @@
+"""The card beside a .tflite file: what it is, what it wants, how good it is."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.tflite_file import dissect, open_interpreter, read_identity
+from train.files import write_json
+
+if TYPE_CHECKING:  # the benchmark reads cards without TensorFlow
+    from train.run import Run
+
+PREPROCESSING = (
+    'RGB, central crop of {crop:g} of each side, bilinear resize to {height}×{width}, '
+    'value / 127.5 - 1; a uint8 input takes the pixels as they are'
+)
+
+
+def card_path(model_path: str | os.PathLike) -> Path:
+    """Where the card of a .tflite file lies: the same name with .json."""
+    return Path(model_path).with_suffix('.json')
+
+
+def make_card(
+    model_path: str | os.PathLike, run: 'Run', *, scheme: str, step: int, evaluation: dict
+) -> dict:
+    """Describes an exported file.
+
+    Args:
+      model_path: the file, already written.
+      run: what it was trained as.
+      scheme: 'float32' or 'int8'.
+      step: training steps of the checkpoint.
+      evaluation: as `export.verify.compare` returns it.
+
+    Returns:
+      Plain JSON values.
+    """
+    sha256, size_bytes = read_identity(model_path)
+    state = run.to_state()
+    height, width = run.make_task().resolution
+    interpreter = open_interpreter(model_path)
+    anatomy = dissect(model_path)
+    return {
+        'name': Path(model_path).stem,
+        'task': run.config.task,
+        'scheme': scheme,
+        'size_bytes': size_bytes,
+        'sha256': sha256,
+        'input': _tensor(interpreter.get_input_details()[0]),
+        'output': {**_tensor(interpreter.get_output_details()[0]), 'activation': 'none (logits)'},
+        'preprocessing': PREPROCESSING.format(
+            crop=run.config.augment.eval_crop, height=height, width=width
+        ),
+        **dataclasses.asdict(anatomy),
+        'evaluation': evaluation,
+        'trained_steps': step,
+        'spec': state['spec'],
+        'config': state['config'],
+        'labels': state['labels'],
+        'versions': {
+            name: importlib.metadata.version(name)
+            for name in ('tensorflow', 'tf-keras', 'ai-edge-litert')
+        },
+        'exported_at': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+    }
+
+
+def write_card(model_path: str | os.PathLike, card: dict) -> None:
+    """Writes the card of a file beside it."""
+    write_json(card_path(model_path), card)
+
+
+def read_card(model_path: str | os.PathLike) -> dict | None:
+    """Reads the card of a file; None where it has none.
+
+    Raises:
+      ValueError: the card is not a JSON object.
+    """
+    path = card_path(model_path)
+    if not path.is_file():
+        return None
+    try:
+        card = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as e:
+        raise ValueError(f'card {path} is not JSON: {e}; export again or remove it') from None
+    if not isinstance(card, dict):
+        raise ValueError(f'card {path} is no JSON object; export again or remove it')
+    return card
+
+
+def _tensor(detail: dict) -> dict:
+    scale, zero_point = detail['quantization']
+    return {
+        'shape': [int(side) for side in detail['shape']],
+        'dtype': detail['dtype'].__name__,
+        'scale': scale,
+        'zero_point': zero_point,
+    }
