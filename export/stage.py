@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 from export import convert, verify
 from export.card import make_card, write_card
 from train.data.source import Source, open_source
 from train.files import write_file
-from train.run import load_trained
+from train.run import Run, load_trained
 from train.tasks.classification import Classification
 
 
@@ -32,7 +31,7 @@ def export_run(workdir: str, output: str, *, quantize: bool, data_dir: str = '')
     """
     run, model, state = load_trained(workdir)
     task = run.make_task()
-    source = _open_source(run.config.data, run.labels, data_dir)
+    source = open_run_source(run, data_dir)
     reference = verify.make_reference(model, task, source.val)
     contents = {'float32': convert.convert_float(model)}
     if quantize:
@@ -52,14 +51,20 @@ def export_run(workdir: str, output: str, *, quantize: bool, data_dir: str = '')
     return paths
 
 
-def _open_source(config: ConfigDict, labels: tuple[str, ...], data_dir: str) -> Source:
+def open_run_source(run: Run, data_dir: str = '') -> Source:
+    """Opens the dataset that a run was trained on.
+
+    Raises:
+      ValueError: it is gone, or has other classes now.
+    """
+    config = run.config.data.copy_and_resolve_references()
     if data_dir:
         config.data_dir = data_dir
     source = open_source(config)
-    if source.labels != labels:
+    if source.labels != run.labels:
         raise ValueError(
-            f'{source.name} has {len(source.labels)} classes, other than the {len(labels)} that the '
-            'run was trained on; export beside the data of the run'
+            f'{source.name} has {len(source.labels)} classes, other than the {len(run.labels)} that '
+            'the run was trained on; export beside the data of the run'
         )
     return source
 

@@ -107,7 +107,7 @@ def check_resolution(resolution: int | Size) -> Size:
     Raises:
       ValueError: a side is below 32, the stride of the last feature map.
     """
-    sides = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
+    sides = tuple(resolution) if isinstance(resolution, list | tuple) else (resolution, resolution)
     if len(sides) != 2 or any(not isinstance(s, int) or s < 32 for s in sides):
         raise ValueError(
             f'resolution is {resolution!r}; expected one number or (height, width) of at least 32: '

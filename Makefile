@@ -1,0 +1,54 @@
+# `make demo` and `make test` do everything; `make help` lists the rest.
+PYTHON ?= python3
+LOCK ?= requirements.lock
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+DEMO := runs/demo
+
+.PHONY: help setup demo test test-fast lint types bazel-test bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
+
+setup: $(VENV)/.installed ## the virtual environment with the locked packages
+
+$(VENV)/.installed: $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	  { echo "error: $$($(PYTHON) --version) is not supported; expected 3.10 to 3.13: make PYTHON=python3.12 …"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "error: cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@touch $@
+
+demo: setup ## train V3-Small on the built-in shapes, export, measure, report (8 minutes)
+	$(RUN) -m train.main --config=configs/demo.py --workdir=$(DEMO)
+	$(RUN) -m export.tflite --workdir=$(DEMO) --output=$(DEMO)/exported --quantize
+	$(RUN) -m benchmark.main --model=$(DEMO)/exported --output=$(DEMO)/latency.json
+	$(RUN) -m benchmark.run_report --workdir=$(DEMO)
+
+test: setup ## every test
+	$(RUN) -m pytest -n 2 --dist=loadfile
+
+test-fast: setup ## the tests without the slow ones
+	$(RUN) -m pytest -n 2 --dist=loadfile -m 'not slow'
+
+lint: setup ## format and lint
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+
+types: setup ## types of the public functions
+	$(RUN) -m mypy
+
+bench: setup ## speed beside tf_keras.applications, in one run, as ratios (12 minutes)
+	$(RUN) -m benchmark.peers --output=runs/bench.json
+
+lock: ## resolve pyproject.toml anew into the lock files, for every Python at once
+	$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv
+	build/uv/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --extra dev \
+	  --upgrade --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	printf 'tensorflow<2.21\ntf-keras<2.21\n' | build/uv/bin/uv pip compile --universal \
+	  --python-version 3.10 --generate-hashes --extra dev --upgrade -c - \
+	  --custom-compile-command 'make lock' pyproject.toml -o requirements-tf2.20.lock
+
+clean: ## everything that was made, the virtual environment too
+	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache

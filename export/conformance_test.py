@@ -1,0 +1,132 @@
+"""Every network of the table through everything that is promised of a network."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from export.convert import convert_float
+from export.tflite_file import TFLiteModel, dissect
+from mobilenet_v3 import SPECS, build_backbone, build_model, count
+from mobilenet_v3.cost import endpoint_shapes
+from mobilenet_v3.spec import endpoints
+
+RESOLUTION = 64
+NUM_CLASSES = 7
+
+# name: (h-swish ops, trainable parameters at 1000 classes). A new entry of SPECS fails until it
+# stands here, counted by hand from its paper's table.
+EXPECTED = {
+    'large': (21, 5_483_032),
+    'small': (19, 2_946_568),
+    'small_1024': (19, 2_542_856),
+    'large_minimalistic': (0, 3_924_288),
+    'small_minimalistic': (0, 2_044_736),
+    'v1': (0, 4_231_976),
+    'v2': (0, 3_504_872),
+    'mnasnet_a1': (0, 3_887_038),
+    'mnasnet_small': (0, 2_030_264),
+    'proxyless_mobile': (0, 4_080_512),
+}
+
+
+def test_every_network_is_known_here():
+    assert set(SPECS) == set(EXPECTED)
+
+
+@pytest.fixture(scope='module', params=list(SPECS))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def model(name):
+    """The network after two training batches, so that its activations are of order one."""
+    tf_keras.utils.set_random_seed(0)
+    model = build_model(name, resolution=RESOLUTION, num_classes=NUM_CLASSES)
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # the statistics of the last batch
+    model(images(8), training=True)
+    return model
+
+
+def images(number):
+    rng = np.random.default_rng(0)
+    return rng.uniform(-1, 1, (number, RESOLUTION, RESOLUTION, 3)).astype(np.float32)
+
+
+def test_parameters_are_those_of_the_count_and_of_the_papers(name, model):
+    cost = count(name, resolution=RESOLUTION, num_classes=NUM_CLASSES)
+    assert model.count_params() == cost.total_params
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert trainable == cost.params
+    assert count(name).params == EXPECTED[name][1]
+
+
+def test_each_convolution_has_the_shape_that_is_counted(name, model):
+    """MAdds layer by layer: kernel and output of each Keras layer against cost.py."""
+    for cost in count(name, resolution=RESOLUTION, num_classes=NUM_CLASSES).layers:
+        layer = model.get_layer(cost.name if '/se/' in cost.name else f'{cost.name}/conv')
+        kernel = layer.weights[0].shape
+        assert tuple(kernel[:2]) == cost.kernel
+        assert layer.output_shape == (None, *cost.output, cost.channels)
+        weights = int(np.prod(kernel))
+        assert cost.madds == weights * cost.output[0] * cost.output[1]
+
+
+def test_the_model_is_flat_and_gives_finite_logits(model):
+    logits = model(images(2), training=False)
+    assert logits.shape == (2, NUM_CLASSES)
+    assert np.all(np.isfinite(logits))
+    assert not any(isinstance(layer, tf_keras.Model) for layer in model.layers)
+
+
+def test_every_weight_gets_a_gradient(model):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images(4), training=True) ** 2)
+    for weight, gradient in zip(
+        model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True
+    ):
+        assert gradient is not None, weight.name
+        assert float(tf.reduce_max(tf.abs(gradient))) > 0, weight.name
+
+
+def test_it_is_saved_and_loaded(model, tmp_path):
+    model.save(tmp_path / 'model.keras')
+    loaded = tf_keras.models.load_model(tmp_path / 'model.keras')
+    np.testing.assert_array_equal(loaded(images(1)), model(images(1)))
+
+
+def test_endpoints_have_the_shapes_that_are_told(name):
+    backbone = build_backbone(name, resolution=(RESOLUTION, 96))
+    shapes = {key: shape[1:] for key, shape in backbone.output_shape.items()}
+    expected = endpoint_shapes(SPECS[name], (RESOLUTION, 96))
+    assert list(expected) == ['C1', 'C2', 'C3', 'C4', 'C5']
+    assert {key: shapes[key] for key in expected} == expected
+    assert {key: shapes[source] for key, source in endpoints(SPECS[name]).items()} == expected
+
+
+@pytest.mark.parametrize('output_stride', [16, 8])
+def test_output_stride_keeps_resolution(name, output_stride):
+    backbone = build_backbone(name, resolution=RESOLUTION, output_stride=output_stride)
+    side = RESOLUTION // output_stride
+    assert backbone.output_shape['C5'][1:3] == (side, side)
+
+
+def test_other_widths_sizes_and_channels_build(name):
+    model = build_model(name, multiplier=0.35, resolution=(33, 48), num_classes=2, input_channels=1)
+    cost = count(name, multiplier=0.35, resolution=(33, 48), num_classes=2, input_channels=1)
+    assert model.count_params() == cost.total_params
+    assert model(np.zeros((1, 33, 48, 1), np.float32)).shape == (1, 2)
+
+
+def test_the_float_file_is_one_piece_with_one_op_an_h_swish(name, model, tmp_path):
+    path = tmp_path / 'model.tflite'
+    path.write_bytes(convert_float(model))
+    anatomy = dissect(path)
+    assert anatomy.ops.get('HARD_SWISH', 0) == EXPECTED[name][0]
+    assert (anatomy.partitions, anatomy.outside) == (1, {})
+    batch = images(3)
+    expected = model(batch, training=False).numpy()
+    np.testing.assert_allclose(TFLiteModel(path)(batch), expected, atol=1e-4, rtol=1e-4)
