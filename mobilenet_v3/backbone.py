@@ -16,7 +16,7 @@ def backbone(images: tf.Tensor, spec: ModelSpec) -> dict[str, tf.Tensor]:
 
     Returns:
       Every named output: 'stem', 'bneck_3/expand', 'bneck_3/depthwise', 'bneck_3', …, 'last', and
-      C1 … C5, the last feature map of each stride (see `spec.endpoints`). 'C5' is what is pooled.
+      C1 … C5, the last feature map of each stride (see `spec.endpoints`). 'last' is what is pooled.
     """
     outputs: dict[str, tf.Tensor] = {}
     x = conv_norm_activation(images, spec.stem, spec, 'stem')
@@ -24,7 +24,8 @@ def backbone(images: tf.Tensor, spec: ModelSpec) -> dict[str, tf.Tensor]:
     for placed in place(spec):
         x = inverted_residual(x, placed, spec, outputs)
     if spec.last is not None:
-        outputs['last'] = conv_norm_activation(x, spec.last, spec, 'last')
+        x = conv_norm_activation(x, spec.last, spec, 'last')
+    outputs['last'] = x
     outputs.update({name: outputs[source] for name, source in endpoints(spec).items()})
     return outputs
 

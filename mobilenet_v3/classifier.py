@@ -12,7 +12,7 @@ def classifier(features: tf.Tensor, spec: ModelSpec, num_classes: int) -> tf.Ten
     """Classifies the feature map before pooling (Paper: §5.1, Fig. 5, bottom).
 
     Args:
-      features: C5, [N, H, W, C].
+      features: the backbone's 'last', [N, H, W, C].
       spec: the network; its `features` is the 1×1 convolution after pooling, where it has one.
       num_classes: number of classes k.
 

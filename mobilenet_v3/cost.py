@@ -132,7 +132,7 @@ def _backbone(
         outputs[placed.name] = (*size, block.filters)
     if spec.last is not None:
         layers.append(_conv_of('last', spec.last, spec.blocks[-1].filters, size))
-        outputs['last'] = (*size, spec.last.filters)
+    outputs['last'] = (*size, layers[-1].channels)
     return layers, outputs
 
 

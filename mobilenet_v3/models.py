@@ -38,7 +38,7 @@ def build_model(
         raise ValueError(f'num_classes is {num_classes}; expected at least 2')
     spec = resolve(model, multiplier, output_stride)
     images = _images(resolution, input_channels)
-    logits = classifier(backbone(images, spec)['C5'], spec, num_classes)
+    logits = classifier(backbone(images, spec)['last'], spec, num_classes)
     return tf_keras.Model(images, logits, name=spec.name)
 
 

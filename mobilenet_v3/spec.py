@@ -207,7 +207,8 @@ def endpoints(spec: ModelSpec) -> dict[str, str]:
     pooling. Paper: §6.3; with `output_stride` < 32 the names keep their nominal level.
 
     Returns:
-      'C1' … 'C5' to an output of the backbone, such as {'C4': 'bneck_13/expand', 'C5': 'last'}.
+      'C1' … 'C5' to an output of the backbone, such as {'C4': 'bneck_13/expand', 'C5': 'last'};
+      'last' is what is pooled, also where the network has no convolution of that name.
     """
     names = {}
     previous = 'stem'
@@ -218,7 +219,7 @@ def endpoints(spec: ModelSpec) -> dict[str, str]:
             names[f'C{nominal.bit_length() - 1}'] = source
             nominal = placed.nominal_stride
         previous = placed.name
-    names[f'C{nominal.bit_length() - 1}'] = 'last' if spec.last else previous
+    names[f'C{nominal.bit_length() - 1}'] = 'last'
     return names
 
 

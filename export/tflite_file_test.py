@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from export.tflite_file import dequantize, dissect, open_interpreter, quantize, read_identity
+
+
+@pytest.mark.parametrize('content', [b'', b'hello', b'\x00' * 100, b'PK\x03\x04TFLITE'])
+def test_a_file_that_is_none_is_refused(tmp_path, content):
+    path = tmp_path / 'no.tflite'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'no.tflite is not a TFLite file: bytes 4 to 8 are'):
+        read_identity(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / 'cut.tflite'
+    path.write_bytes(b'\x1c\x00\x00\x00TFL3' + b'\xff' * 40)
+    with pytest.raises(ValueError, match=r'cut.tflite cannot be run: .*export or copy it again'):
+        dissect(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'is not a file, expected a \.tflite file'):
+        open_interpreter(tmp_path / 'nowhere.tflite')
+
+
+def test_real_values_survive_the_way_through_a_tensor():
+    detail = {'dtype': np.int8, 'quantization': (0.05, -3)}
+    values = np.array([-1.0, 0.0, 0.024, 0.026, 5.0], np.float32)
+    steps = quantize(values, detail)
+    assert steps.tolist() == [-23, -3, -3, -2, 97]
+    np.testing.assert_allclose(dequantize(steps, detail), [-1.0, 0.0, 0.0, 0.05, 5.0], atol=1e-6)
+
+
+def test_values_beyond_the_range_are_clipped():
+    detail = {'dtype': np.uint8, 'quantization': (1.0, 128)}
+    assert quantize(np.array([-1000.0, 1000.0]), detail).tolist() == [0, 255]
