@@ -19,7 +19,7 @@ from train.files import write_json
 
 
 def define_flags() -> None:
-    """Defines the flags; a call, so that a test can import several command lines at once."""
+    """Defines the flags."""
     flags.DEFINE_list(
         'model', [], '.tflite files, or directories of them; the first is the baseline.'
     )
@@ -120,5 +120,4 @@ def _show_progress(done: int, rounds: int) -> None:
 
 
 if __name__ == '__main__':
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

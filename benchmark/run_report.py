@@ -25,7 +25,7 @@ EXAMPLES = 'examples.png'
 
 
 def define_flags() -> None:
-    """Defines the flags; not at import, so that several command lines fit into one process."""
+    """Defines the flags."""
     flags.DEFINE_string('workdir', None, 'Folder of a run of train.main.', required=True)
     flags.DEFINE_string('exported', '', "Its exported files; '' for WORKDIR/exported.")
     flags.DEFINE_string('latency', '', "Their measurement; '' for WORKDIR/latency.json.")
@@ -235,5 +235,4 @@ def _html_table(text: str) -> str:
 
 
 if __name__ == '__main__':
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -11,9 +11,8 @@ from configs import small_data
 def get_config() -> ConfigDict:
     """The small-data recipe, for fewer epochs."""
     c = small_data.get_config()
-    c.model.resolution = 64
     c.augment.area = (0.7, 1.0)  # a smaller crop may cut away the shape that is the label
-    c.train.epochs = 12.0
+    c.train.epochs = 10.0
     c.schedule.warmup_epochs = 0.5
     c.ema.decay = 0.99
     c.eval.every_epochs = 2.0

@@ -20,9 +20,11 @@ def get_config() -> ConfigDict:
     c.augment.area = (0.3, 1.0)  # 5 % of a photo no longer shows its class to so small a dataset
     c.train.batch_size = 64
     c.train.epochs = 40.0
+    # With the paper's 0.002 the root is of ε and RMSProp is SGD, which needs more epochs than there
+    # are here: after four epochs of the built-in shapes the loss is 1.90, with 1e-6 it is 1.64.
+    c.optimizer.epsilon = 1e-6
     c.schedule.kind = 'cosine'
-    # Of 0.0005 to 0.03 the best after five epochs of CIFAR-10; beyond 0.003 short runs diverge.
-    c.schedule.learning_rate = 0.001
+    c.schedule.learning_rate = 3e-4
     c.schedule.base_batch_size = 64
     c.schedule.warmup_epochs = 2.0
     c.ema.decay = 0.998  # about eight epochs of 4,000 images; 0.9999 would outlast the run

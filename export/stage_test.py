@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def exported(workdir, tmp_path_factory):
 
 
 def test_a_run_becomes_a_float_and_an_int8_file_with_cards(exported):
-    cards = [json.loads(open(path.replace('.tflite', '.json')).read()) for path in exported]
+    cards = [json.loads(Path(path).with_suffix('.json').read_text()) for path in exported]
     assert [card['scheme'] for card in cards] == ['float32', 'int8']
     for card in cards:
         assert card['labels'] == ['blue', 'green', 'red']
@@ -61,7 +62,7 @@ def test_a_run_becomes_a_float_and_an_int8_file_with_cards(exported):
 
 
 def test_the_card_says_how_good_the_averaged_weights_are(workdir, exported):
-    card = json.loads(open(exported[0].replace('.tflite', '.json')).read())
+    card = json.loads(Path(exported[0]).with_suffix('.json').read_text())
     results = json.loads((workdir / 'results.json').read_text())
     assert card['evaluation']['keras']['top1'] == pytest.approx(results['averaged']['top1'])
     assert card['evaluation']['keras']['loss'] == pytest.approx(
@@ -71,7 +72,7 @@ def test_the_card_says_how_good_the_averaged_weights_are(workdir, exported):
 
 def test_exporting_again_replaces_the_files_and_leaves_nothing_else(workdir, exported, tmp_path):
     again = export_run(str(workdir), str(tmp_path), quantize=False)
-    assert open(again[0], 'rb').read() == open(exported[0], 'rb').read()
+    assert Path(again[0]).read_bytes() == Path(exported[0]).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         'small_float32.json',
         'small_float32.tflite',

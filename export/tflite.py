@@ -11,7 +11,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    """Defines the flags; not at import, so that several command lines fit into one process."""
+    """Defines the flags."""
     flags.DEFINE_string('workdir', None, 'Folder of a run of train.main.', required=True)
     flags.DEFINE_string('output', None, 'Folder for the files.', required=True)
     flags.DEFINE_bool('quantize', False, 'Write the int8 file, too.')
@@ -36,5 +36,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

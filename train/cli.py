@@ -2,32 +2,56 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`.
+def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
+    """Defines and parses the flags and calls `main`.
 
     An error that a person can mend ends the program with one line on standard error and exit code
     2; a bug keeps its traceback.
+
+    Args:
+      main: reads the flags and does the work.
+      define_flags: defines them; not done at import, so that several command lines fit into one
+        process.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # no device chatter around our output
     logging.set_verbosity(logging.WARNING)
 
-    def call(argv: list[str]) -> None:
+    def parse(argv: list[str]) -> list[str]:
+        with _one_line_errors(), _config_errors():
+            rest = flags.FLAGS(argv)
+            if len(rest) > 1:
+                raise ValueError(f'unexpected argument {rest[1]!r}; every option starts with --')
+            return rest
+
+    def call(_: list[str]) -> None:
         with _one_line_errors():
-            if len(argv) > 1:
-                raise ValueError(f'unexpected argument {argv[1]!r}; every option starts with --')
             main()
 
-    def parse(argv: list[str]) -> list[str]:
-        with _one_line_errors():
-            return flags.FLAGS(argv)
-
+    # A config flag reads its overrides when it is defined, and finds unknown fields then.
+    with _one_line_errors(), _config_errors():
+        define_flags()
     app.run(call, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def _config_errors() -> Iterator[None]:
+    """Turns what ml_collections raises for an unknown field into a ValueError with its hint."""
+    try:
+        yield
+    except (AttributeError, KeyError) as e:
+        text = str(e.args[0])  # "'batchsize'\nDid you mean …", or the name alone
+        name = re.search(r'[\w.]+', text)
+        hint = re.search(r'Did you mean [^?]*\?', text)
+        raise ValueError(
+            f'config has no field {name[0] if name else text}. {hint[0] if hint else ""}'
+        ) from e
 
 
 @contextlib.contextmanager
@@ -36,11 +60,6 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except flags.Error as e:
         _fail(f'{e} (see --help)')
-    except AttributeError as e:
-        # ml_collections names the nearest field of a config in its message.
-        if 'Did you mean' not in str(e) and 'Key' not in str(e):
-            raise
-        _fail('config: ' + str(e).strip('"'))
     except KeyboardInterrupt:
         _fail('interrupted')
     except (ValueError, OSError, MemoryError) as e:

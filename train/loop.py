@@ -1,9 +1,11 @@
 """One training run, read from top to bottom."""
 
+import dataclasses
 import json
 import math
 import os
 import signal
+import threading
 import time
 
 import tensorflow as tf
@@ -44,116 +46,169 @@ def run(
       ValueError: the config is not valid, `workdir` holds another run, or the loss diverged.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    write = strategies.is_chief(strategy)
-
-    # ------------------------------------------------------------------ data
     spec = resolve_spec(config)
     source = open_source(config.data)
-    run_ = Run(config, spec, source.labels)
-    batch_size = config.train.batch_size
-    steps_per_epoch = source.train.num_examples / batch_size
-    total_steps = max(1, round(config.train.epochs * steps_per_epoch))
     _check_batches(config, source, strategy)
+    run_ = Run(config, spec, source.labels)
     saved = _find_checkpoint(run_, workdir)
-    if saved is None and write:
-        write_json(os.path.join(workdir, 'config.json'), run_.to_state())
 
-    # ------------------------------------------------------------------ model and optimiser
-    tf_keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
-    tf_keras.mixed_precision.set_global_policy(config.train.precision)
+    _make_deterministic(config)
+    clock = _Clock(config, source.train.num_examples)
     with strategy.scope():
         task = run_.make_task()
-        trainer = Trainer(task, strategy, steps_per_epoch, total_steps)
+        trainer = Trainer(task, strategy, clock.steps_per_epoch, clock.total_steps)
     start_step = 0
     if saved is not None:
         trainer.checkpoint.read(saved.variables).assert_consumed()
         start_step = saved.state['step']
 
-    # ------------------------------------------------------------------ batches
-    train_iterator = iter(
-        strategy.distribute_datasets_from_function(
-            lambda context: pipeline.train_batches(
-                source.train,
-                task,
-                batch_size=batch_size,
-                seed=config.seed,
-                start_step=start_step,
-                context=context,
+    session = _Session(run_, source, trainer, workdir, clock, strategies.is_chief(strategy))
+    return session.train(start_step)
+
+
+class _Clock:
+    """When what happens, in steps."""
+
+    def __init__(self, config: ConfigDict, num_examples: int) -> None:
+        self.steps_per_epoch = num_examples / config.train.batch_size
+        self.total_steps = max(1, round(config.train.epochs * self.steps_per_epoch))
+        self.log_every = config.log_every_steps
+        self.eval_every = max(1, round(config.eval.every_epochs * self.steps_per_epoch))
+        self.save_every = max(1, round(config.checkpoint.every_epochs * self.steps_per_epoch))
+        self._at_once = config.train.steps_per_execution
+
+    def steps_at_once(self, step: int) -> int:
+        """How many steps the device may take before something else is due."""
+        intervals = (self.log_every, self.eval_every, self.save_every)
+        until_event = min(interval - step % interval for interval in intervals)
+        return min(self._at_once, until_event, self.total_steps - step)
+
+    def is_due(self, interval: int, step: int) -> bool:
+        """Whether something of that interval happens at a step; at the last one everything does."""
+        return step % interval == 0 or step == self.total_steps
+
+
+@dataclasses.dataclass
+class _Session:
+    """One process's part in a run, from where it starts until it ends or is stopped."""
+
+    run_: Run
+    source: Source
+    trainer: Trainer
+    workdir: str
+    clock: _Clock
+    write: bool
+
+    def train(self, start_step: int) -> Metrics | None:
+        """Trains to the end; None where a signal came first."""
+        config, clock, trainer = self.run_.config, self.clock, self.trainer
+        iterator = self._train_iterator(start_step)
+        evaluator = self._evaluator()
+        if self.write and not start_step:
+            write_json(os.path.join(self.workdir, 'config.json'), self.run_.to_state())
+        log = RunLog(
+            self.workdir,
+            step=start_step,
+            total_steps=clock.total_steps,
+            batch_size=config.train.batch_size,
+            write=self.write,
+        )
+        if start_step:
+            log.say(f'continuing {self.workdir} at step {start_step} of {clock.total_steps}')
+        step, last_saved, losses, metrics = start_step, start_step, [], None
+        began = time.monotonic()
+        with _StopSignal() as stop:
+            while step < clock.total_steps and not stop.requested:
+                count = clock.steps_at_once(step)
+                loss = trainer.train(iterator, count)
+                step += count
+                self._check_loss(loss, step, last_saved)
+                losses.append(loss)
+                log.advance(count, loss)
+                if clock.is_due(clock.log_every, step):
+                    rate = float(trainer.schedule(step - 1))
+                    mean = sum(losses) / len(losses)
+                    log.scalars(step, {'train/loss': mean, 'train/learning_rate': rate})
+                    losses = []
+                if clock.is_due(clock.eval_every, step):
+                    metrics = trainer.evaluate(evaluator)
+                    log.scalars(step, _flat(metrics))
+                    log.say(_summary(step, clock.total_steps, metrics))
+                if clock.is_due(clock.save_every, step):
+                    self._save(step)
+                    last_saved = step
+            if step > last_saved:
+                self._save(step)
+        log.close()
+        if step < clock.total_steps:
+            print(
+                f'stopped at step {step} of {clock.total_steps}, saved; the same command continues'
+            )
+            return None
+        metrics = metrics or trainer.evaluate(evaluator)  # of a run that was already finished
+        self._write_results(metrics, step - start_step, time.monotonic() - began)
+        return metrics
+
+    def _train_iterator(self, start_step: int) -> tf.data.Iterator:
+        config, strategy = self.run_.config, self.trainer.strategy
+        return iter(
+            strategy.distribute_datasets_from_function(
+                lambda context: pipeline.train_batches(
+                    self.source.train,
+                    self.trainer.task,
+                    batch_size=config.train.batch_size,
+                    seed=config.seed,
+                    start_step=start_step,
+                    context=context,
+                )
             )
         )
-    )
-    eval_batch = min(config.eval.batch_size, _padded(source.val.num_examples, strategy))
-    evaluator = Evaluator(
-        task, pipeline.eval_batches(source.val, task, batch_size=eval_batch), strategy
-    )
 
-    # ------------------------------------------------------------------ loop
-    def every(epochs: float) -> int:
-        return max(1, round(epochs * steps_per_epoch))
+    def _evaluator(self) -> Evaluator:
+        strategy, val = self.trainer.strategy, self.source.val
+        replicas = strategy.num_replicas_in_sync
+        whole_set = -(-val.num_examples // replicas) * replicas
+        batch_size = min(self.run_.config.eval.batch_size, whole_set)
+        batches = pipeline.eval_batches(val, self.trainer.task, batch_size=batch_size)
+        return Evaluator(self.trainer.task, batches, strategy)
 
-    log_every, eval_every, save_every = (
-        config.log_every_steps,
-        every(config.eval.every_epochs),
-        every(config.checkpoint.every_epochs),
-    )
-    log = RunLog(
-        workdir, step=start_step, total_steps=total_steps, batch_size=batch_size, write=write
-    )
-    if start_step:
-        log.say(f'continuing {workdir} at step {start_step} of {total_steps}')
-    stop = _StopSignal()
-    step, last_saved, losses = start_step, start_step, []
-    metrics: Metrics = {}
-    began = time.monotonic()
-
-    def save() -> None:
-        trainer.check_finite(step)
-        state = {**run_.to_state(), 'step': step}
+    def _save(self, step: int) -> None:
+        self.trainer.check_finite(step)
         checkpoint.save(
-            checkpoint_folder(workdir),
-            trainer.checkpoint,
-            state,
-            keep=config.checkpoint.keep,
-            write=write,
+            checkpoint_folder(self.workdir),
+            self.trainer.checkpoint,
+            {**self.run_.to_state(), 'step': step},
+            keep=self.run_.config.checkpoint.keep,
+            write=self.write,
         )
 
-    with stop:
-        while step < total_steps and not stop.requested:
-            events = (log_every, eval_every, save_every)
-            until_event = min(interval - step % interval for interval in events)
-            count = min(config.train.steps_per_execution, until_event, total_steps - step)
-            loss = trainer.train(train_iterator, count)
-            step += count
-            _check_loss(loss, step, trainer, last_saved, workdir)
-            losses.append(loss)
-            log.advance(count, loss)
-            if step % log_every == 0:
-                rate = float(trainer.schedule(step - 1))
-                log.scalars(step, {'train/loss': _mean(losses), 'train/learning_rate': rate})
-                losses = []
-            if step % eval_every == 0 or step == total_steps:
-                metrics = trainer.evaluate(evaluator)
-                log.scalars(step, _flat(metrics))
-                log.say(_summary(step, total_steps, metrics))
-            if step % save_every == 0 or step == total_steps:
-                save()
-                last_saved = step
-        if stop.requested and step > last_saved:
-            save()
-    log.close()
-    if step < total_steps:
-        print(f'stopped at step {step} of {total_steps}, saved; the same command continues')
-        return None
-    if not metrics:  # the run was already finished
-        metrics = trainer.evaluate(evaluator)
-    if write:
-        results = {'step': step, 'examples': source.val.num_examples, **metrics}
-        if step > start_step:
-            seconds = time.monotonic() - began
-            results['images_per_second'] = (step - start_step) * batch_size / seconds
-        write_json(os.path.join(workdir, RESULTS_FILE), results)
-    return metrics
+    def _check_loss(self, loss: float, step: int, last_saved: int) -> None:
+        if math.isfinite(loss):
+            return
+        rate = float(self.trainer.schedule(step - 1))
+        kept = f'the last checkpoint is step {last_saved}' if last_saved else 'none was saved yet'
+        raise ValueError(
+            f'the loss is {loss} at step {step}, learning rate {rate:.3g}; {kept} in {self.workdir}. '
+            'Lower --config.schedule.learning_rate or lengthen --config.schedule.warmup_epochs'
+        )
+
+    def _write_results(self, metrics: Metrics, steps: int, seconds: float) -> None:
+        if not self.write:
+            return
+        results: dict = {
+            'step': self.clock.total_steps,
+            'examples': self.source.val.num_examples,
+            **metrics,
+        }
+        if steps:  # speed of this session, evaluation and checkpoints included
+            results['images_per_second'] = steps * self.run_.config.train.batch_size / seconds
+        write_json(os.path.join(self.workdir, RESULTS_FILE), results)
+
+
+def _make_deterministic(config: ConfigDict) -> None:
+    tf_keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    tf_keras.mixed_precision.set_global_policy(config.train.precision)
 
 
 class _StopSignal:
@@ -164,6 +219,8 @@ class _StopSignal:
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> '_StopSignal':
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python delivers signals to the main thread only
         for number in (signal.SIGINT, signal.SIGTERM):
             self._handlers[number] = signal.signal(number, self._note)
         return self
@@ -209,25 +266,6 @@ def _check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.S
             f'config.train.batch_size is {config.train.batch_size}, more than the '
             f'{source.train.num_examples} training examples of {source.name}'
         )
-
-
-def _padded(num_examples: int, strategy: tf.distribute.Strategy) -> int:
-    replicas = strategy.num_replicas_in_sync
-    return -(-num_examples // replicas) * replicas
-
-
-def _check_loss(loss: float, step: int, trainer: Trainer, last_saved: int, workdir: str) -> None:
-    if math.isfinite(loss):
-        return
-    kept = f'the last checkpoint is step {last_saved}' if last_saved else 'no checkpoint was saved'
-    raise ValueError(
-        f'the loss is {loss} at step {step}, learning rate {float(trainer.schedule(step - 1)):.3g}; '
-        f'{kept} in {workdir}. Lower --config.schedule.learning_rate or lengthen its warmup_epochs'
-    )
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _flat(metrics: Metrics) -> dict[str, float]:

@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    """Defines the flags; not at import, so that several command lines fit into one process."""
+    """Defines the flags."""
     config_flags.DEFINE_config_file(
         'config',
         os.path.join(os.path.dirname(__file__), '..', 'configs', 'base.py'),
@@ -49,5 +49,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)
