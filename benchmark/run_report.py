@@ -33,6 +33,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """Flags to one call."""
+    cli.import_tensorflow()
     workdir = Path(FLAGS.workdir)
     exported = Path(FLAGS.exported or workdir / 'exported')
     latency = Path(FLAGS.latency or workdir / 'latency.json')

@@ -20,8 +20,9 @@ def define_flags() -> None:
 
 def main() -> None:
     """Flags to one call."""
+    cli.import_tensorflow()
     from export.card import read_card
-    from export.stage import export_run  # TensorFlow only now, so that --help answers at once
+    from export.stage import export_run
 
     for path in export_run(
         FLAGS.workdir, FLAGS.output, quantize=FLAGS.quantize, data_dir=FLAGS.data_dir

@@ -40,6 +40,21 @@ def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
     app.run(call, flags_parser=parse)
 
 
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the lines about devices that no log level silences (2.21).
+
+    Called at the start of a `main` that needs it, so that --help answers at once.
+    """
+    standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)  # the lines come from C++, past sys.stderr
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        os.close(nowhere)
+
+
 @contextlib.contextmanager
 def _config_errors() -> Iterator[None]:
     """Turns what ml_collections raises for an unknown field into a ValueError with its hint."""

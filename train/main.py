@@ -43,7 +43,8 @@ def main() -> None:
         if FLAGS[flag].value is not None:
             part[field] = FLAGS[flag].value
 
-    from train import loop, strategy  # TensorFlow only now, so that --help answers at once
+    cli.import_tensorflow()
+    from train import loop, strategy
 
     loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
 
