@@ -17,6 +17,8 @@ $(VENV)/.installed: $(LOCK)
 	  { echo "error: $$($(PYTHON) --version) is not supported; expected 3.10 to 3.13: make PYTHON=python3.12 …"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "error: cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@# Debian's pip 23.0 does not apply a pin to a requirement with an extra.
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/pip.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@touch $@
 
@@ -39,11 +41,17 @@ lint: setup ## format and lint
 types: setup ## types of the public functions
 	$(RUN) -m mypy
 
+bazel-test: setup ## the fast tests through Bazel 4.2, offline (BAZEL_FILTERS=-tensorflow: the pure ones)
+	@command -v bazel >/dev/null || { echo 'error: no bazel; on Debian: apt install bazel-bootstrap'; exit 2; }
+	BAZEL_PYTHON=$(abspath $(RUN)) bazel test //... --test_tag_filters=$(BAZEL_FILTERS)
+
 bench: setup ## speed beside tf_keras.applications, in one run, as ratios (12 minutes)
 	$(RUN) -m benchmark.peers --output=runs/bench.json
 
 lock: ## resolve pyproject.toml anew into the lock files, for every Python at once
 	$(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv
+	echo pip | build/uv/bin/uv pip compile --universal --python-version 3.10 --generate-hashes \
+	  --upgrade --custom-compile-command 'make lock' - -o tools/pip.lock
 	build/uv/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --extra dev \
 	  --upgrade --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 	printf 'tensorflow<2.21\ntf-keras<2.21\n' | build/uv/bin/uv pip compile --universal \

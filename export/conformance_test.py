@@ -121,6 +121,7 @@ def test_other_widths_sizes_and_channels_build(name):
     assert model(np.zeros((1, 33, 48, 1), np.float32)).shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_the_float_file_is_one_piece_with_one_op_an_h_swish(name, model, tmp_path):
     path = tmp_path / 'model.tflite'
     path.write_bytes(convert_float(model))

@@ -41,7 +41,8 @@ class Evaluator:
         @tf.function
         def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             kept = self._strategy.run(replica_step, args=(batch,))
-            return self._strategy.gather(kept, axis=0)
+            # Leaf by leaf: over several workers `gather` takes a tensor, no dict.
+            return {k: self._strategy.gather(v, axis=0) for k, v in kept.items()}
 
         return step
 

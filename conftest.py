@@ -1,0 +1,115 @@
+"""Fixtures that the tests of several rooms share; TensorFlow is imported by those that need it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Read when TensorFlow starts, in the tests' own processes too.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '2')
+os.environ.setdefault('TF_NUM_INTEROP_THREADS', '2')
+
+ROOT = Path(__file__).parent
+COLORS = ('blue', 'green', 'red')  # the classes of `image_folder`
+
+
+def save_images(folder: Path, label: int, sizes: list[tuple[int, int]]) -> None:
+    """Writes noisy JPEGs of the given (height, width), each in the colour of its class."""
+    folder.mkdir(parents=True)
+    for number, (height, width) in enumerate(sizes):
+        rng = np.random.default_rng([label, height, width, number])
+        pixels = rng.integers(0, 100, (height, width, 3), np.uint8)
+        pixels[..., 2 - label] += 120
+        Image.fromarray(pixels).save(folder / f'{number}.jpg', quality=95)
+
+
+@pytest.fixture(scope='session')
+def image_folder(tmp_path_factory):
+    """A folder with class folders: 10 training and 7 validation images of three colours."""
+    root = tmp_path_factory.mktemp('images')
+    for label, color in enumerate(COLORS):
+        train = [(32 + 4 * i, 40) for i in range(4 if label == 0 else 3)]
+        val = [(40, 36 + 4 * i) for i in range(3 if label == 0 else 2)]
+        save_images(root / 'train' / color, label, train)
+        save_images(root / 'val' / color, label, val)
+    return root
+
+
+@pytest.fixture(scope='session')
+def tiny_spec(tmp_path_factory):
+    """A spec file of a network with every kind of layer of V3 and little to trace."""
+    from mobilenet_v3.spec import BlockSpec, ConvSpec, ModelSpec, SqueezeExcite
+    from mobilenet_v3.spec_file import to_dict
+
+    spec = ModelSpec(
+        name='tiny',
+        stem=ConvSpec(3, 8, 'hard_swish', stride=2),
+        blocks=(
+            BlockSpec(3, 8, 8, SqueezeExcite(), 'relu', 2),
+            BlockSpec(5, 16, 8, None, 'hard_swish', 2),
+            BlockSpec(3, 24, 16, None, 'relu', 2),
+            BlockSpec(3, 32, 16, SqueezeExcite(), 'hard_swish', 2),
+        ),
+        last=ConvSpec(1, 32, 'hard_swish', scaling='input'),
+        features=ConvSpec(1, 24, 'hard_swish', batch_norm=False, scaling='grow_only'),
+    )
+    path = tmp_path_factory.mktemp('spec') / 'tiny.json'
+    path.write_text(json.dumps(to_dict(spec)))
+    return path
+
+
+@pytest.fixture(scope='session')
+def tiny_config(image_folder, tiny_spec):
+    """Makes configs of runs on `image_folder` that take 8 steps of 4 images, 2.5 steps an epoch."""
+    from configs import base
+
+    def make():
+        c = base.get_config()
+        c.model.name = str(tiny_spec)
+        c.model.resolution = 32
+        c.data.dataset = f'folder:{image_folder}'
+        c.augment.area = (0.3, 1.0)
+        c.train.batch_size = 4
+        c.train.epochs = 3.2
+        c.schedule.base_batch_size = 4
+        c.schedule.learning_rate = 0.01
+        c.schedule.warmup_epochs = 1.0
+        c.ema.decay = 0.9
+        c.eval.batch_size = 4
+        c.eval.every_epochs = 2.0
+        c.checkpoint.every_epochs = 0.8  # every other step
+        c.log_every_steps = 3
+        return c
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def python_environment():
+    """The environment of a process that imports from this tree."""
+    search_path = [str(ROOT), os.environ.get('PYTHONPATH', '')]
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, search_path))}
+
+
+@pytest.fixture(scope='session')
+def run_python(python_environment):
+    """Runs Python to its end, such as run_python('-m', 'train.main', cwd=…)."""
+
+    def run(*arguments, cwd):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            env=python_environment,
+            cwd=cwd,
+            check=False,
+            timeout=300,
+        )
+
+    return run
