@@ -72,7 +72,7 @@ def tiny_config(image_folder, tiny_spec):
     def make():
         c = base.get_config()
         c.model.name = str(tiny_spec)
-        c.model.resolution = 32
+        c.model.resolution = (32, 32)
         c.data.dataset = f'folder:{image_folder}'
         c.augment.area = (0.3, 1.0)
         c.train.batch_size = 4

@@ -1,6 +1,6 @@
 """The paper's recipe, and the place where every field is declared with its default and unit.
 
-    python -m train.main --model=large --dataset=imagenet2012 --tpu=NAME --workdir=gs://…/run
+    python -m train.main --model=large --dataset=imagenet2012 --tpu=NAME --workdir=runs/large
 
 Batch 4096, 600 epochs of ImageNet on a 4×4 TPU pod; expected top-1 (Paper: Table 3): Large 75.2,
 Small 67.4. Not run by us from end to end: no machine of ours trains ImageNet.
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     c.model = ConfigDict()
     c.model.name = 'large'  # a name of mobilenet_v3.SPECS, or a spec file (.json)
     c.model.multiplier = 1.0  # width multiplier α
-    c.model.resolution = 224  # side in pixels, or (height, width)
+    c.model.resolution = (224, 224)  # height and width in pixels
     c.model.input_channels = 3  # 3 (RGB) or 1 (grey)
     c.model.dropout = 0.2  # rate; the paper's "dropout of 0.8" keeps 0.8 (§6.1.1)
 

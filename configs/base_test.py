@@ -16,7 +16,7 @@ PAPER = {
     'task': 'classification',
     'model.name': 'large',
     'model.multiplier': 1.0,
-    'model.resolution': 224,
+    'model.resolution': (224, 224),
     'model.input_channels': 3,
     'model.dropout': 0.2,  # the paper's 0.8 is kept, not dropped
     'augment.area': (0.05, 1.0),

@@ -1,7 +1,7 @@
 """From scratch on some thousand images, on a laptop: one recipe for folders of photos.
 
     python -m train.main --model=small --dataset=folder:PATH --config=configs/small_data.py \\
-        --config.model.resolution=96 --workdir=runs/photos
+        --resolution=96 --workdir=runs/photos
 
 The measured results on flowers and CIFAR-10 stand in the README.
 """
@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     """Small batches, short averages, gentle crops, one cosine cycle."""
     c = base.get_config()
     c.model.name = 'small'
-    c.model.resolution = 96
+    c.model.resolution = (96, 96)
     c.data.dataset = 'builtin:shapes'
     c.augment.area = (0.3, 1.0)  # 5 % of a photo no longer shows its class to so small a dataset
     c.train.batch_size = 64

@@ -28,7 +28,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope='module')
 def workdir(photos, tmp_path_factory):
     config = base.get_config()
-    config.model.name, config.model.resolution, config.model.multiplier = 'small', 32, 0.35
+    config.model.name, config.model.resolution, config.model.multiplier = 'small', (32, 32), 0.35
     config.data.dataset = f'folder:{photos}'
     config.train.batch_size, config.train.epochs = 8, 1.0
     config.schedule.base_batch_size, config.schedule.learning_rate = 8, 0.001

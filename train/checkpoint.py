@@ -52,7 +52,7 @@ def save(
     Raises:
       OSError: the disk is full or not writable; nothing that was saved before is touched.
     """
-    final = os.path.join(folder, f'step_{state["step"]:08d}')
+    final = os.path.join(folder, _name(state['step']))
     temporary = f'{final}.tmp-{os.getpid()}'
     try:
         os.makedirs(temporary, exist_ok=True)
@@ -67,15 +67,19 @@ def save(
         shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
         os.rename(temporary, final)
         _flush(folder)
-    except tf.errors.OpError as e:
+    except (tf.errors.OpError, OSError) as e:
+        reason = e.message.splitlines()[0] if isinstance(e, tf.errors.OpError) else e
         raise OSError(
-            f'cannot save step {state["step"]} to {folder}: {e.message.splitlines()[0]}; the '
-            'checkpoints before it are untouched'
+            f'cannot save step {state["step"]} to {folder}: {reason}; the checkpoints before it are '
+            'untouched'
         ) from e
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in _paths(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    paths = _paths(folder)
+    saved = paths.index(final)
+    # What is newer was damaged: the run has gone on from an older one.
+    for path in paths[:saved] + paths[saved + keep :]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def latest(folder: str) -> Saved | None:
@@ -103,6 +107,10 @@ def latest(folder: str) -> Saved | None:
     return None
 
 
+def _name(step: int) -> str:
+    return f'step_{step:08d}'
+
+
 def _paths(folder: str) -> list[str]:
     """The folders of checkpoints, newest first."""
     if not os.path.isdir(folder):
@@ -120,6 +128,8 @@ def _read_state(path: str) -> dict:
         raise ValueError(f'no readable {STATE_FILE}: {e}') from None
     if state.get('format') != _FORMAT or not isinstance(state.get('step'), int):
         raise ValueError(f'{STATE_FILE} is of another program or version')
+    if os.path.basename(path) != _name(state['step']):
+        raise ValueError(f'{STATE_FILE} says step {state["step"]}')
     for name, expected in sums.items():
         file_path = os.path.join(path, os.path.basename(name))
         if not os.path.isfile(file_path) or _sha256(file_path) != expected:

@@ -64,7 +64,7 @@ class RunLog:
             self._bar.write(message)
 
     def close(self) -> None:
-        """Leaves the bar where it stands and flushes what was logged."""
+        """Leaves the bar where it stands, so that what follows has its own line."""
         self._bar.close()
         if self._write:
             self._tensorboard.close()

@@ -1,5 +1,6 @@
 """One training run, read from top to bottom."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -117,7 +118,7 @@ class _Session:
             log.say(f'continuing {self.workdir} at step {start_step} of {clock.total_steps}')
         step, last_saved, losses, metrics = start_step, start_step, [], None
         began = time.monotonic()
-        with _StopSignal() as stop:
+        with contextlib.closing(log), _StopSignal() as stop:
             while step < clock.total_steps and not stop.requested:
                 count = clock.steps_at_once(step)
                 loss = trainer.train(iterator, count)
@@ -139,7 +140,6 @@ class _Session:
                     last_saved = step
             if step > last_saved:
                 self._save(step)
-        log.close()
         if step < clock.total_steps:
             print(
                 f'stopped at step {step} of {clock.total_steps}, saved; the same command continues'
@@ -193,15 +193,15 @@ class _Session:
         )
 
     def _write_results(self, metrics: Metrics, steps: int, seconds: float) -> None:
-        if not self.write:
+        if not self.write or not steps:
             return
         results: dict = {
             'step': self.clock.total_steps,
             'examples': self.source.val.num_examples,
             **metrics,
         }
-        if steps:  # speed of this session, evaluation and checkpoints included
-            results['images_per_second'] = steps * self.run_.config.train.batch_size / seconds
+        # Of this session, evaluation and checkpoints included.
+        results['images_per_second'] = steps * self.run_.config.train.batch_size / seconds
         write_json(os.path.join(self.workdir, RESULTS_FILE), results)
 
 
@@ -236,6 +236,8 @@ class _StopSignal:
 
 
 def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:
+    if '://' in workdir:
+        raise ValueError(f'--workdir={workdir} is remote; expected a folder of this machine')
     try:
         os.makedirs(workdir, exist_ok=True)
     except OSError as e:

@@ -23,7 +23,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string('model', None, 'Network: large, small, v2, … or a spec file.json.')
     flags.DEFINE_float('multiplier', None, 'Width multiplier α.')
-    flags.DEFINE_integer('resolution', None, 'Side of the input in pixels.')
+    flags.DEFINE_list('resolution', None, 'Side of the input in pixels, or HEIGHT,WIDTH.')
     flags.DEFINE_string('dataset', None, 'TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes.')
     flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
     flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
@@ -36,17 +36,25 @@ def main() -> None:
     for flag, part, field in (
         ('model', config.model, 'name'),
         ('multiplier', config.model, 'multiplier'),
-        ('resolution', config.model, 'resolution'),
         ('dataset', config.data, 'dataset'),
         ('data_dir', config.data, 'data_dir'),
     ):
         if FLAGS[flag].value is not None:
             part[field] = FLAGS[flag].value
 
+    if FLAGS.resolution is not None:
+        config.model.resolution = _resolution(FLAGS.resolution)
+
     cli.import_tensorflow()
     from train import loop, strategy
 
     loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+
+
+def _resolution(sides: list[str]) -> tuple[int, ...]:
+    if not 1 <= len(sides) <= 2 or not all(side.strip().isdecimal() for side in sides):
+        raise ValueError(f'--resolution is {",".join(sides)}; expected 224 or 192,256')
+    return tuple(int(side) for side in (sides if len(sides) == 2 else sides * 2))
 
 
 if __name__ == '__main__':

@@ -79,9 +79,12 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(
                 f'config.schedule.kind is {config.kind!r}; expected exponential or cosine'
             )
-        if not config.learning_rate > 0:
+        for field in ('learning_rate', 'base_batch_size', 'decay', 'decay_epochs'):
+            if not config[field] > 0:
+                raise ValueError(f'config.schedule.{field} is {config[field]}; expected above 0')
+        if config.warmup_epochs < 0:
             raise ValueError(
-                f'config.schedule.learning_rate is {config.learning_rate}; expected above 0'
+                f'config.schedule.warmup_epochs is {config.warmup_epochs}; expected at least 0'
             )
         self._kind = config.kind
         self._decay = config.decay
@@ -100,10 +103,11 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
             length = max(1.0, self._total_steps - self._warmup_steps)
             progress = tf.clip_by_value((step - self._warmup_steps) / length, 0.0, 1.0)
             rate = self._peak * 0.5 * (1.0 + tf.cos(math.pi * progress))
-        if self._warmup_steps:
-            # The first update has a rate, too: step 0 is one step of the ramp.
-            rate *= tf.minimum(1.0, (step + 1.0) / self._warmup_steps)
-        return rate
+        if not self._warmup_steps:
+            return rate
+        # The first update has a rate, too: step 0 is one step of the ramp.
+        ramp = self._peak * (step + 1.0) / self._warmup_steps
+        return tf.where(step < self._warmup_steps, tf.minimum(self._peak, ramp), rate)
 
     def get_config(self) -> dict:
         """The resolved values, for logs."""

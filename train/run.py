@@ -19,6 +19,18 @@ from train.tasks.classification import Classification
 # Fields that may change when a run is continued: they do not touch what it computes.
 _FREE_FIELDS = ('checkpoint.every_epochs', 'checkpoint.keep', 'log_every_steps', 'data.data_dir')
 
+_ABOVE_ZERO = (
+    'train.batch_size',
+    'train.epochs',
+    'train.steps_per_execution',
+    'schedule.base_batch_size',
+    'eval.batch_size',
+    'eval.every_epochs',
+    'checkpoint.every_epochs',
+    'checkpoint.keep',
+    'log_every_steps',
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -62,9 +74,7 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
         near = difflib.get_close_matches(config.task, TASKS, n=1)
         hint = f'did you mean {near[0]!r}? ' if near else ''
         raise ValueError(f'unknown task {config.task!r}; {hint}known tasks: {", ".join(TASKS)}')
-    for field in ('train.batch_size', 'eval.batch_size', 'train.steps_per_execution'):
-        _require_above_zero(config, field)
-    for field in ('train.epochs', 'eval.every_epochs', 'checkpoint.every_epochs'):
+    for field in _ABOVE_ZERO:
         _require_above_zero(config, field)
     check_resolution(config.model.resolution)
     spec = widen(load_model_spec(config.model.name), config.model.multiplier)
@@ -75,7 +85,7 @@ def differences(ours: dict, saved: dict) -> list[str]:
     """The fields in which two runs' states differ, as 'field: saved, ours'."""
     ours_flat, saved_flat = (dict(_flatten(_computed(state))) for state in (ours, saved))
     return [
-        f'{field}: {saved_flat.get(field)!r} there, {ours_flat.get(field)!r} here'
+        f'{field}: {_short(saved_flat.get(field))} there, {_short(ours_flat.get(field))} here'
         for field in sorted(ours_flat.keys() | saved_flat.keys())
         if ours_flat.get(field) != saved_flat.get(field)
     ]
@@ -122,6 +132,11 @@ def _require_above_zero(config: ConfigDict, field: str) -> None:
 def _computed(state: dict) -> dict:
     config = {f'config.{k}': v for k, v in _flatten(state['config']) if k not in _FREE_FIELDS}
     return {**config, 'spec': state['spec'], 'labels': state['labels']}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}…'
 
 
 def _flatten(values: dict, prefix: str = '') -> list[tuple[str, object]]:

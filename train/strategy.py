@@ -23,8 +23,7 @@ def make_strategy(tpu: str = '') -> tf.distribute.Strategy:
     if tpu:
         return _tpu(tpu)
     if os.environ.get('TF_CONFIG'):
-        _check_tf_config(os.environ['TF_CONFIG'])
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _workers(os.environ['TF_CONFIG'])
     if len(tf.config.list_logical_devices('GPU')) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
@@ -74,25 +73,26 @@ def _tpu(name: str) -> tf.distribute.Strategy:
 
 
 def _check_port_answers(name: str, hint: str) -> None:
-    address = urlsplit(name)
     try:
-        port = address.port
-    except ValueError:
-        port = None
-    if not address.hostname or port is None:
+        address = urlsplit(name)
+        host, port = address.hostname, address.port
+    except ValueError:  # no number for a port, or half an IPv6 address
+        host = port = None
+    if not host or port is None:
         raise ValueError(f'cannot use TPU {name!r}: no host and port; {hint}')
     try:
-        socket.create_connection((address.hostname, port), timeout=TPU_TIMEOUT_SECONDS).close()
+        socket.create_connection((host, port), timeout=TPU_TIMEOUT_SECONDS).close()
     except OSError as e:
         raise ValueError(f'cannot reach TPU {name!r}: {e}; {hint}') from e
 
 
-def _check_tf_config(value: str) -> None:
+def _workers(tf_config: str) -> tf.distribute.Strategy:
     try:
-        cluster = json.loads(value)
+        cluster = json.loads(tf_config)
         cluster['cluster']['worker'], cluster['task']['type'], cluster['task']['index']
+        return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, TypeError, KeyError) as e:
         raise ValueError(
-            f'TF_CONFIG is {value!r}; expected JSON such as {{"cluster": {{"worker": ["host1:1234", '
-            '"host2:1234"]}, "task": {"type": "worker", "index": 0}}'
+            f'TF_CONFIG is {tf_config!r} ({e}); expected JSON such as {{"cluster": {{"worker": '
+            '["host1:1234", "host2:1234"]}, "task": {"type": "worker", "index": 0}}'
         ) from e

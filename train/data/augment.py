@@ -36,6 +36,7 @@ def random_crop(
             tf.stack([shape[0], shape[1], 3]),
             tf.zeros([1, 0, 4]),  # no boxes: the whole image is as good as any part
             seed,
+            min_object_covered=0.0,  # the area alone bounds the crop
             aspect_ratio_range=config.aspect,
             area_range=config.area,
             max_attempts=100,

@@ -118,7 +118,7 @@ def _readable(files: Listing, split: str, config: ConfigDict) -> Listing:
         return files
     named = '; '.join(bad[:MOST_NAMED]) + ('; …' if len(bad) > MOST_NAMED else '')
     message = f'{len(bad)} of {len(files)} {split} images cannot be decoded: {named}'
-    if len(bad) > config.max_bad_fraction * len(files):
+    if len(bad) > config.max_bad_fraction * len(files) or len(bad) == len(files):
         raise ValueError(
             f'{message}. That is more than config.data.max_bad_fraction = '
             f'{config.max_bad_fraction:g}: mend or remove them, or raise the fraction'

@@ -40,18 +40,17 @@ def train_batches(
     Args:
       split: the training examples.
       task: how an example becomes a part of a batch.
-      batch_size: global; each input pipeline yields its share.
+      batch_size: global; with a context the batches are the share of one replica.
       seed: of order and augmentation.
       start_step: global steps already taken; their examples are skipped without decoding them.
       context: which of several input pipelines this is.
     """
     first = start_step * batch_size
     examples = split.shuffled(seed, first).enumerate(start=first)
-    if context is not None and context.num_input_pipelines > 1:
+    if context is not None:
         examples = examples.shard(context.num_input_pipelines, context.input_pipeline_id)
-        batch_size = context.get_per_replica_batch_size(batch_size) * (
-            context.num_replicas_in_sync // context.num_input_pipelines
-        )
+        # A strategy takes a batch for each of its replicas, one after the other.
+        batch_size = context.get_per_replica_batch_size(batch_size)
 
     def augment_example(number: tf.Tensor, raw: Batch) -> Batch:
         # The position in the run is part of the seed: every epoch sees another crop.

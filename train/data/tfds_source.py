@@ -51,6 +51,8 @@ def _open(name: str, builder: tfds.core.DatasetBuilder, config: ConfigDict) -> S
     features, splits = builder.info.features, builder.info.splits
     if 'image' not in features or 'label' not in features:
         raise ValueError(f'{name} has features {list(features)}; expected image and label')
+    if not isinstance(features['label'], tfds.features.ClassLabel):
+        raise ValueError(f'{name}: its label is {features["label"]}; expected a ClassLabel')
     val = next((split for split in VAL_NAMES if split in splits), None)
     if 'train' not in splits or val is None:
         raise ValueError(f'{name} has splits {list(splits)}; expected train and validation or test')

@@ -22,6 +22,13 @@ class Classification:
                 f'config.augment.color is {config.augment.color!r}; expected one of '
                 + ', '.join(augment.COLORS)
             )
+        for field, value, holds, expected in (
+            ('augment.eval_crop', config.augment.eval_crop, (0, 1), 'a fraction in (0, 1]'),
+            ('train.label_smoothing', config.train.label_smoothing, (-1e-9, 1), 'in [0, 1]'),
+        ):
+            low, high = holds
+            if not low < value <= high:
+                raise ValueError(f'config.{field} is {value}; expected {expected}')
         self.config, self.spec, self.labels = config, spec, labels
         self.resolution = check_resolution(config.model.resolution)
 

@@ -1,0 +1,84 @@
+import errno
+
+import pytest
+import tensorflow as tf
+
+from train import cli
+
+
+def no_flags():
+    pass
+
+
+def run(monkeypatch, main, *arguments, define_flags=no_flags):
+    """Runs `main` as a command line; its exit code."""
+    monkeypatch.setattr('sys.argv', ['program', *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main, define_flags)
+    return ended.value.code
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+def unknown_field():
+    from configs import base
+
+    base.get_config().train.epoch = 1.0
+
+
+@pytest.mark.parametrize(
+    ('main', 'line'),
+    [
+        (failing(ValueError('came 3;\n expected 4')), 'error: came 3; expected 4'),
+        (
+            failing(OSError(errno.ENOSPC, 'No space left on device', 'run/x')),
+            "error: [Errno 28] No space left on device: 'run/x'",
+        ),
+        (failing(MemoryError()), 'error: MemoryError'),
+        (failing(KeyboardInterrupt()), 'error: interrupted'),
+        (
+            failing(tf.errors.InvalidArgumentError(None, None, 'no JPEG\n[[node]]')),
+            'error: TensorFlow: no JPEG',
+        ),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(monkeypatch, capsys, main, line):
+    assert run(monkeypatch, main) == 2
+    assert capsys.readouterr().err == line + '\n'
+
+
+def test_an_unknown_field_of_a_config_is_one_line(monkeypatch, capsys):
+    # A config flag reads its overrides when it is defined.
+    assert run(monkeypatch, lambda: None, define_flags=unknown_field) == 2
+    line = capsys.readouterr().err
+    assert line.startswith('error: ')
+    assert 'Did you mean "epochs"' in line
+    assert line.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'error', [TypeError('x'), AttributeError('x'), KeyError('x'), IndexError()]
+)
+def test_a_bug_keeps_its_traceback(monkeypatch, error):
+    monkeypatch.setattr('sys.argv', ['program'])
+    with pytest.raises(type(error)):
+        cli.run(failing(error), no_flags)
+
+
+def test_success_is_exit_code_0(monkeypatch, capsys):
+    calls = []
+    assert not run(monkeypatch, lambda: calls.append('main'))
+    assert calls == ['main']
+    assert capsys.readouterr().err == ''
+
+
+def test_a_positional_argument_is_refused_before_the_run(monkeypatch, capsys):
+    calls = []
+    assert run(monkeypatch, lambda: calls.append('main'), 'small') == 2
+    assert calls == []
+    assert "unexpected argument 'small'" in capsys.readouterr().err

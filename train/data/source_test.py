@@ -1,0 +1,54 @@
+import pytest
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from train.data.source import open_source, shuffled_in_memory
+
+
+def config(dataset):
+    fields = {'data_dir': '', 'max_bad_fraction': 0.01, 'shuffle_buffer': 10}
+    return ConfigDict({'dataset': dataset, **fields})
+
+
+@pytest.mark.parametrize(
+    ('name', 'meant'),
+    [
+        ('foldr:x', 'folder:x'),
+        ('Folder:photos', 'folder:photos'),
+        ('tfrecords:x/y', 'tfrecord:x/y'),
+        ('buitlin:shapes', 'builtin:shapes'),
+    ],
+)
+def test_a_misspelt_kind_is_answered_with_the_nearest(name, meant):
+    with pytest.raises(ValueError, match=f"unknown dataset '{name}'; did you mean {meant}\\?"):
+        open_source(config(name))
+
+
+@pytest.mark.parametrize('kind', ['folder', 'tfrecord'])
+@pytest.mark.parametrize('path', ['nowhere', ''])
+def test_a_folder_that_is_not_there_is_named(kind, path):
+    with pytest.raises(ValueError, match=f"there is no folder '{path}' for the dataset"):
+        open_source(config(f'{kind}:{path}'))
+
+
+@pytest.mark.parametrize('name', ['folder', 'photos/train', ''])
+def test_what_is_no_name_is_answered_with_what_is(name):
+    expected = f'unknown dataset {name!r}; .*Expected a TFDS name, folder:PATH, tfrecord:PATH or bu'
+    with pytest.raises(ValueError, match=f'(?i){expected}'):
+        open_source(config(name))
+
+
+def test_a_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'photos').mkdir()
+    with pytest.raises(ValueError, match='photos has no train/ and val/'):
+        open_source(config('folder:~/photos'))
+
+
+def test_a_buffer_of_the_whole_set_shuffles_it_and_a_smaller_one_mixes_neighbours():
+    numbers = tf.data.Dataset.range(100)
+    whole = list(shuffled_in_memory(numbers, 100, 1000)(0, 0).take(100).as_numpy_iterator())
+    near = list(shuffled_in_memory(numbers, 100, 5)(0, 0).take(100).as_numpy_iterator())
+    assert sorted(whole) == sorted(near) == list(range(100))
+    assert min(whole.index(n) for n in range(90, 100)) < 50
+    assert all(near.index(n) >= n - 5 for n in range(100))

@@ -1,0 +1,381 @@
+import json
+import os
+import shutil
+import signal
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from train import checkpoint, loop
+from train.log import read_metrics
+from train.run import load_trained
+from train.trainer import Trainer
+
+STEPS = 8  # of a run of `tiny_config`, saved at every other one
+OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'  # the one entry of a checkpoint that is no array
+
+
+def variables(workdir):
+    """Every array of the newest checkpoint by its name: both models, slots and the step."""
+    saved = checkpoint.latest(str(workdir / 'checkpoints'))
+    reader = tf.train.load_checkpoint(saved.variables)
+    names = [name for name in reader.get_variable_to_shape_map() if name != OBJECT_GRAPH]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def assert_same_variables(workdir, expected):
+    found = variables(workdir)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def checkpoints(workdir):
+    return sorted(path.name for path in (workdir / 'checkpoints').iterdir())
+
+
+def steps_logged(workdir):
+    return [line['step'] for line in read_metrics(str(workdir))]
+
+
+def at_step(monkeypatch, number, action):
+    """Calls `action` when the training step of that number, from one, has been taken."""
+    train = Trainer.train
+
+    def spied(trainer, iterator, count):
+        loss = train(trainer, iterator, count)
+        if int(trainer.optimizer.iterations) == number:
+            action()
+        return loss
+
+    monkeypatch.setattr(Trainer, 'train', spied)
+
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tiny_config, tmp_path_factory):
+    """The folder and the metrics of a run from its start to its end."""
+    workdir = tmp_path_factory.mktemp('undisturbed')
+    return workdir, loop.run(tiny_config(), str(workdir))
+
+
+@pytest.fixture(scope='module')
+def expected(undisturbed):
+    return variables(undisturbed[0])
+
+
+@pytest.fixture
+def workdir(undisturbed, tmp_path):
+    """A copy of the undisturbed run."""
+    return shutil.copytree(undisturbed[0], tmp_path / 'run')
+
+
+# ------------------------------------------------------------------------- what a run leaves
+
+
+def test_metrics_are_of_both_sets_of_weights(undisturbed):
+    _, metrics = undisturbed
+    assert metrics.keys() == {'raw', 'averaged'}
+    for values in metrics.values():
+        assert values.keys() == {'top1', 'top5', 'loss'}
+        assert 0 <= values['top1'] <= values['top5'] <= 1
+    assert metrics['raw'] != metrics['averaged']
+
+
+def test_results_hold_the_metrics_and_what_they_are_of(undisturbed):
+    workdir, metrics = undisturbed
+    results = json.loads((workdir / 'results.json').read_text())
+    assert results.pop('images_per_second') > 0
+    assert results == {'step': STEPS, 'examples': 7, **metrics}
+
+
+def test_every_interval_leaves_its_line(undisturbed):
+    workdir, metrics = undisturbed
+    lines = read_metrics(str(workdir))
+    losses = {line['step']: line for line in lines if 'train/loss' in line}
+    evaluations = {line['step']: line for line in lines if 'eval/raw/loss' in line}
+    assert sorted(losses) == [3, 6, 8]  # every third step and the last
+    assert sorted(evaluations) == [5, 8]  # every other epoch of 2.5 steps and the last
+    assert evaluations[8]['eval/averaged/top1'] == metrics['averaged']['top1']
+    # One epoch of warm-up, 2.5 steps.
+    assert losses[3]['train/learning_rate'] == pytest.approx(0.01)
+    assert all(0.2 < line['train/loss'] < 5 for line in losses.values())
+
+
+def test_the_last_checkpoints_are_kept(undisturbed):
+    assert checkpoints(undisturbed[0]) == [f'step_0000000{n}' for n in (4, 6, 8)]
+
+
+def test_the_config_is_written_beside_them(undisturbed, tiny_config):
+    saved = json.loads((undisturbed[0] / 'config.json').read_text())
+    assert saved['config'] == json.loads(tiny_config().to_json())
+    assert saved['spec']['name'] == 'tiny'
+    assert saved['labels'] == ['blue', 'green', 'red']
+
+
+def test_the_run_can_be_loaded(undisturbed, tiny_config):
+    run, model, state = load_trained(str(undisturbed[0]))
+    assert state['step'] == STEPS
+    assert run.config.train.batch_size == tiny_config().train.batch_size
+    assert model(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 3)
+
+
+@pytest.fixture(scope='module')
+def again(undisturbed, tiny_config, tmp_path_factory):
+    """The folder and the metrics of the finished run, started again with its results."""
+    workdir = tmp_path_factory.mktemp('again') / 'run'
+    shutil.copytree(undisturbed[0], workdir)
+    return workdir, loop.run(tiny_config(), str(workdir))
+
+
+def test_a_finished_run_started_again_returns_its_metrics(undisturbed, again, expected):
+    for weights in ('raw', 'averaged'):
+        assert again[1][weights] == pytest.approx(undisturbed[1][weights])
+    assert_same_variables(again[0], expected)
+    assert steps_logged(again[0]) == steps_logged(undisturbed[0])
+
+
+def test_the_speed_of_a_finished_run_is_not_forgotten(undisturbed, again):
+    before = json.loads((undisturbed[0] / 'results.json').read_text())
+    assert json.loads((again[0] / 'results.json').read_text()).keys() == before.keys()
+
+
+def test_a_run_killed_before_its_results_writes_them_when_started_again(
+    undisturbed, workdir, tiny_config
+):
+    (workdir / 'results.json').unlink()
+    loop.run(tiny_config(), str(workdir))
+    results = json.loads((workdir / 'results.json').read_text())
+    assert results['step'] == STEPS
+    assert results['averaged'] == pytest.approx(undisturbed[1]['averaged'])
+
+
+# -------------------------------------------------------------------------------- resuming
+
+
+def test_a_run_stopped_by_a_signal_ends_as_if_undisturbed(
+    tiny_config, expected, monkeypatch, tmp_path, capsys
+):
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, send(signal.SIGTERM))
+        assert loop.run(tiny_config(), str(tmp_path)) is None
+    assert f'stopped at step 3 of {STEPS}, saved; the same command continues' in (
+        capsys.readouterr().out
+    )
+    assert checkpoints(tmp_path) == ['step_00000002', 'step_00000003']
+    assert not (tmp_path / 'results.json').exists()
+    assert loop.run(tiny_config(), str(tmp_path)) is not None
+    assert f'continuing {tmp_path} at step 3 of {STEPS}' in capsys.readouterr().out
+    assert_same_variables(tmp_path, expected)
+
+
+def test_the_handlers_of_signals_are_given_back(undisturbed):
+    assert undisturbed
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_a_killed_run_continues_from_its_checkpoint(undisturbed, workdir, expected, tiny_config):
+    # Killed after step 7 was logged and while step 8 was being saved.
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000006')
+    os.rename(
+        workdir / 'checkpoints' / 'step_00000008', workdir / 'checkpoints' / 'step_00000008.tmp-1'
+    )
+    (workdir / 'results.json').unlink()
+    with open(workdir / 'metrics.jsonl', 'a', encoding='utf-8') as file:
+        file.write('{"step": 9, "train/lo')
+    assert loop.run(tiny_config(), str(workdir)) is not None
+    assert_same_variables(workdir, expected)
+    assert steps_logged(workdir) == steps_logged(undisturbed[0])
+
+
+def test_a_damaged_checkpoint_costs_its_steps_only(workdir, expected, tiny_config, capfd):
+    index = workdir / 'checkpoints' / 'step_00000008' / 'variables.index'
+    index.write_bytes(index.read_bytes()[:-1])
+    loop.run(tiny_config(), str(workdir))
+    output = capfd.readouterr()
+    assert 'step_00000008 is damaged (variables.index is missing, trunc' in output.err
+    assert f'continuing {workdir} at step 6' in output.out
+    assert_same_variables(workdir, expected)
+
+
+def test_a_run_may_be_saved_and_logged_more_often_when_continued(workdir, expected, tiny_config):
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+    config = tiny_config()
+    config.checkpoint.every_epochs = 0.4
+    config.checkpoint.keep = 1
+    config.log_every_steps = 1
+    loop.run(config, str(workdir))
+    assert checkpoints(workdir) == ['step_00000008']
+    assert_same_variables(workdir, expected)
+
+
+def test_another_seed_is_another_run(undisturbed, expected, tiny_config, tmp_path):
+    config = tiny_config()
+    config.seed = 1
+    loop.run(config, str(tmp_path))
+    ours = variables(tmp_path)
+    kernel = next(
+        name for name in expected if name.startswith('model/') and expected[name].ndim == 4
+    )
+    assert (ours[kernel] != expected[kernel]).any()
+
+
+def test_a_run_works_outside_the_main_thread(workdir, tiny_config):
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+    found = []
+    thread = threading.Thread(target=lambda: found.append(loop.run(tiny_config(), str(workdir))))
+    thread.start()
+    thread.join()
+    assert found[0] is not None
+
+
+def test_a_second_signal_interrupts(workdir, tiny_config, monkeypatch):
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+
+    def twice():
+        send(signal.SIGINT)()
+        send(signal.SIGINT)()
+
+    at_step(monkeypatch, 7, twice)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(tiny_config(), str(workdir))
+    assert checkpoints(workdir)[-1] == 'step_00000006'
+
+
+# ------------------------------------------------------------------------------- divergence
+
+
+@pytest.fixture(scope='module')
+def diverged(tiny_config, tmp_path_factory):
+    """The folder, the error and standard error of a run whose weights explode after step 3."""
+    workdir = tmp_path_factory.mktemp('diverged')
+    train = Trainer.train
+
+    def explode(trainer, iterator, count):
+        if int(trainer.optimizer.iterations) == 3:
+            trainer.model.get_layer('logits/conv').bias.assign([0.0, np.nan, 0.0])
+        return train(trainer, iterator, count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, 'train', explode)
+        with pytest.raises(ValueError) as raised:
+            loop.run(tiny_config(), str(workdir))
+    return workdir, str(raised.value)
+
+
+def test_a_loss_that_is_no_number_stops_and_says_what_to_do(diverged):
+    workdir, message = diverged
+    assert message.startswith('the loss is nan at step 4, learning rate 0.01; ')
+    assert f'the last checkpoint is step 2 in {workdir}' in message
+    assert '--config.schedule.learning_rate' in message
+    assert '\n' not in message
+
+
+def test_divergence_leaves_the_checkpoints_alone(diverged):
+    workdir, _ = diverged
+    assert checkpoints(workdir) == ['step_00000002']
+    assert all(np.isfinite(value).all() for value in variables(workdir).values())
+    assert not (workdir / 'results.json').exists()
+
+
+def test_a_huge_learning_rate_diverges_in_words(tiny_config, tmp_path, capfd):
+    config = tiny_config()
+    config.schedule.learning_rate = 1e30
+    config.schedule.warmup_epochs = 0.0
+    expected = r'the loss is .* at step \d|no longer finite at step \d'
+    with pytest.raises(ValueError, match=expected) as raised:
+        loop.run(config, str(tmp_path))
+    # The progress bar must not share a line with the error that is printed next.
+    assert capfd.readouterr().err.endswith('\n'), raised
+
+
+def test_weights_that_exploded_in_the_last_step_are_not_saved(workdir, tiny_config, monkeypatch):
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+    train = Trainer.train
+
+    def explode(trainer, iterator, count):
+        loss = train(trainer, iterator, count)
+        trainer.model.get_layer('logits/conv').bias.assign([0.0, np.inf, 0.0])
+        return loss
+
+    config = tiny_config()
+    config.checkpoint.every_epochs = 0.4
+    monkeypatch.setattr(Trainer, 'train', explode)
+    with pytest.raises(
+        ValueError, match=r'logits/conv/bias:0 is no longer finite at step 7; it is n'
+    ):
+        loop.run(config, str(workdir))
+    assert checkpoints(workdir)[-1] == 'step_00000006'
+
+
+def test_a_full_disk_stops_and_leaves_the_checkpoints(workdir, tiny_config, monkeypatch):
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+
+    def full(*unused, **options):
+        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
+
+    monkeypatch.setattr(tf.train.Checkpoint, 'write', full)
+    with pytest.raises(OSError, match=r'cannot save step 8 to .*No space left on device'):
+        loop.run(tiny_config(), str(workdir))
+    assert checkpoints(workdir) == ['step_00000004', 'step_00000006']
+
+
+# ------------------------------------------------------------------------------- bad starts
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'difference'),
+    [
+        ('model.multiplier', 2.0, 'config.model.multiplier: 1.0 there, 2.0 here'),
+        ('train.batch_size', 5, 'config.train.batch_size: 4 there, 5 here'),
+        ('seed', 7, 'config.seed: 0 there, 7 here'),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(undisturbed, tiny_config, field, value, difference):
+    config = tiny_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match='holds another run; use another --workdir') as raised:
+        loop.run(config, str(undisturbed[0]))
+    assert difference in str(raised.value)
+
+
+def test_a_folder_of_another_programs_checkpoint_is_refused(tiny_config, tmp_path):
+    objects = tf.train.Checkpoint(value=tf.Variable(1.0))
+    checkpoint.save(str(tmp_path / 'checkpoints'), objects, {'step': 1}, keep=1)
+    with pytest.raises(ValueError, match='is no checkpoint of a run; use another --workdir'):
+        loop.run(tiny_config(), str(tmp_path))
+
+
+def test_a_folder_of_damaged_checkpoints_is_refused(workdir, tiny_config):
+    for path in (workdir / 'checkpoints').iterdir():
+        (path / 'state.json').write_text('')
+    with pytest.raises(ValueError, match=r'all 3 checkpoints in .* are damaged'):
+        loop.run(tiny_config(), str(workdir))
+
+
+def test_a_batch_larger_than_the_dataset_is_refused(tiny_config, tmp_path):
+    config = tiny_config()
+    config.train.batch_size = 11
+    message = r'config\.train\.batch_size is 11, more than the 10 training examples of folder:'
+    with pytest.raises(ValueError, match=message):
+        loop.run(config, str(tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tiny_config, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='cannot make --workdir='):
+        loop.run(tiny_config(), str(tmp_path / 'file' / 'run'))
+
+
+def test_a_remote_folder_is_not_mistaken_for_a_local_one(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, OSError), match='gs://'):
+        loop.run(tiny_config(), 'gs://bucket/run')
+    assert not (tmp_path / 'gs:').exists()
