@@ -1,11 +1,13 @@
 """Checkpoints that are whole or not there: written aside, checked by sums, renamed."""
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import socket
 import sys
 
 import tensorflow as tf
@@ -53,7 +55,7 @@ def save(
       OSError: the disk is full or not writable; nothing that was saved before is touched.
     """
     final = os.path.join(folder, _name(state['step']))
-    temporary = f'{final}.tmp-{os.getpid()}'
+    temporary = f'{final}.tmp-{socket.gethostname()}-{os.getpid()}'
     try:
         os.makedirs(temporary, exist_ok=True)
         checkpoint.write(os.path.join(temporary, 'variables'))
@@ -79,6 +81,12 @@ def save(
     saved = paths.index(final)
     # What is newer was damaged: the run has gone on from an older one.
     for path in paths[:saved] + paths[saved + keep :]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_leftovers(folder: str) -> None:
+    """Removes what killed runs left of a save; called when a run starts, before anyone saves."""
+    for path in glob.glob(f'{glob.escape(folder)}/step_*.tmp-*'):
         shutil.rmtree(path, ignore_errors=True)
 
 

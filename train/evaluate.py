@@ -6,21 +6,37 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from train.data.pipeline import concatenate
+from train.data import pipeline
+from train.data.source import Split
 from train.tasks.classification import Classification
 
 Statistics = dict[str, np.ndarray]
 
 
 class Evaluator:
-    """Evaluates models of one task on one set of batches; the batches are traced once."""
+    """Evaluates models of one task on one set of examples; each model is traced once.
+
+    Args:
+      task: gives statistics and metrics.
+      split: the examples.
+      strategy: the devices they are spread over.
+      batch_size: global, a multiple of the replicas.
+    """
 
     def __init__(
-        self, task: Classification, batches: tf.data.Dataset, strategy: tf.distribute.Strategy
+        self,
+        task: Classification,
+        split: Split,
+        strategy: tf.distribute.Strategy,
+        batch_size: int,
     ) -> None:
         self._task = task
         self._strategy = strategy
-        self._batches = strategy.experimental_distribute_dataset(batches)
+        self._batches = strategy.distribute_datasets_from_function(
+            lambda context: pipeline.eval_batches(
+                split, task, batch_size=batch_size, context=context
+            )
+        )
         self._steps: dict[int, Callable] = {}
 
     def run(self, model: tf_keras.Model) -> dict[str, float]:
@@ -28,7 +44,7 @@ class Evaluator:
         return self._task.metrics(self.statistics(model))
 
     def statistics(self, model: tf_keras.Model) -> Statistics:
-        """What the task keeps of each example, arrays with one row an example."""
+        """What the task keeps of each example, one row an example; with replicas in their order."""
         if id(model) not in self._steps:
             self._steps[id(model)] = self._make_step(model)
         return collect(self._steps[id(model)](batch) for batch in self._batches)
@@ -49,6 +65,6 @@ class Evaluator:
 
 def collect(batches: Iterable[dict[str, tf.Tensor]]) -> Statistics:
     """Joins the statistics of batches and leaves out the copies that fill the last one."""
-    joined = concatenate([{k: v.numpy() for k, v in batch.items()} for batch in batches])
+    joined = pipeline.concatenate([{k: v.numpy() for k, v in batch.items()} for batch in batches])
     real = joined.pop('weight') > 0
     return {name: values[real] for name, values in joined.items()}

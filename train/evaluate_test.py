@@ -6,7 +6,6 @@ import tensorflow as tf
 import tf_keras
 from PIL import Image
 
-from train.data.pipeline import eval_batches
 from train.data.source import Split
 from train.evaluate import Evaluator, collect
 from train.run import Run, resolve_spec
@@ -46,8 +45,7 @@ def make_task(config, num_classes=NUM_CLASSES):
 
 def make_evaluator(config, pixels, labels, batch_size=4):
     task = make_task(config)
-    batches = eval_batches(make_split(pixels, labels), task, batch_size=batch_size)
-    return Evaluator(task, batches, tf.distribute.get_strategy())
+    return Evaluator(task, make_split(pixels, labels), tf.distribute.get_strategy(), batch_size)
 
 
 def expected_metrics(model, pixels, labels):
@@ -107,8 +105,7 @@ def test_batch_norm_and_dropout_are_at_inference(tiny_config):
     task = make_task(tiny_config())
     model = task.build()
     before = model.get_weights()
-    batches = eval_batches(make_split(pixels, labels), task, batch_size=4)
-    evaluator = Evaluator(task, batches, tf.distribute.get_strategy())
+    evaluator = Evaluator(task, make_split(pixels, labels), tf.distribute.get_strategy(), 4)
     assert evaluator.run(model) == evaluator.run(model)
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -63,7 +63,10 @@ class RunLog:
         if self._write:
             self._bar.write(message)
 
-    def close(self) -> None:
+    def __enter__(self) -> 'RunLog':
+        return self
+
+    def __exit__(self, *unused: object) -> None:
         """Leaves the bar where it stands, so that what follows has its own line."""
         self._bar.close()
         if self._write:

@@ -88,7 +88,11 @@ def test_messages_go_to_standard_output(tmp_path, capfd):
 
 
 def test_an_error_leaves_the_bar_on_its_own_line(tmp_path, capfd):
-    with pytest.raises(ValueError, match='stop'), make_log(tmp_path) as log:
-        log.advance(1, 1.0)
-        raise ValueError('stop')
+    def fail():
+        with make_log(tmp_path) as log:
+            log.advance(1, 1.0)
+            raise ValueError('stop')
+
+    with pytest.raises(ValueError, match='stop'):
+        fail()
     assert capfd.readouterr().err.endswith('\n')

@@ -1,6 +1,5 @@
 """One training run, read from top to bottom."""
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -118,7 +117,7 @@ class _Session:
             log.say(f'continuing {self.workdir} at step {start_step} of {clock.total_steps}')
         step, last_saved, losses, metrics = start_step, start_step, [], None
         began = time.monotonic()
-        with contextlib.closing(log), _StopSignal() as stop:
+        with log, _StopSignal() as stop:
             while step < clock.total_steps and not stop.requested:
                 count = clock.steps_at_once(step)
                 loss = trainer.train(iterator, count)
@@ -169,8 +168,7 @@ class _Session:
         replicas = strategy.num_replicas_in_sync
         whole_set = -(-val.num_examples // replicas) * replicas
         batch_size = min(self.run_.config.eval.batch_size, whole_set)
-        batches = pipeline.eval_batches(val, self.trainer.task, batch_size=batch_size)
-        return Evaluator(self.trainer.task, batches, strategy)
+        return Evaluator(self.trainer.task, val, strategy, batch_size)
 
     def _save(self, step: int) -> None:
         self.trainer.check_finite(step)
@@ -193,16 +191,17 @@ class _Session:
         )
 
     def _write_results(self, metrics: Metrics, steps: int, seconds: float) -> None:
-        if not self.write or not steps:
+        path = os.path.join(self.workdir, RESULTS_FILE)
+        if not self.write or (not steps and os.path.isfile(path)):
             return
         results: dict = {
             'step': self.clock.total_steps,
             'examples': self.source.val.num_examples,
             **metrics,
         }
-        # Of this session, evaluation and checkpoints included.
-        results['images_per_second'] = steps * self.run_.config.train.batch_size / seconds
-        write_json(os.path.join(self.workdir, RESULTS_FILE), results)
+        if steps:  # speed of this session, evaluation and checkpoints included
+            results['images_per_second'] = steps * self.run_.config.train.batch_size / seconds
+        write_json(path, results)
 
 
 def _make_deterministic(config: ConfigDict) -> None:
@@ -242,6 +241,7 @@ def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:
         os.makedirs(workdir, exist_ok=True)
     except OSError as e:
         raise ValueError(f'cannot make --workdir={workdir}: {e}') from None
+    checkpoint.remove_leftovers(checkpoint_folder(workdir))
     saved = checkpoint.latest(checkpoint_folder(workdir))
     if saved is None:
         return None

@@ -82,7 +82,7 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
         for field in ('learning_rate', 'base_batch_size', 'decay', 'decay_epochs'):
             if not config[field] > 0:
                 raise ValueError(f'config.schedule.{field} is {config[field]}; expected above 0')
-        if config.warmup_epochs < 0:
+        if not config.warmup_epochs >= 0:  # NaN is not
             raise ValueError(
                 f'config.schedule.warmup_epochs is {config.warmup_epochs}; expected at least 0'
             )

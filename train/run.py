@@ -17,7 +17,14 @@ from train.tasks import TASKS
 from train.tasks.classification import Classification
 
 # Fields that may change when a run is continued: they do not touch what it computes.
-_FREE_FIELDS = ('checkpoint.every_epochs', 'checkpoint.keep', 'log_every_steps', 'data.data_dir')
+_FREE_FIELDS = (
+    'checkpoint.every_epochs',
+    'checkpoint.keep',
+    'data.data_dir',
+    'eval.every_epochs',
+    'log_every_steps',
+    'train.steps_per_execution',
+)
 
 _ABOVE_ZERO = (
     'train.batch_size',

@@ -65,7 +65,8 @@ def _list_classes(path: str, labels: Sequence[str]) -> Listing:
     for i, label in enumerate(labels):
         folder = os.path.join(path, label)
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        images = [n for n in names if n.lower().endswith(IMAGE_ENDINGS)]
+        # Names with a dot first are not photos: macOS leaves ._x.jpg beside x.jpg.
+        images = [n for n in names if n.lower().endswith(IMAGE_ENDINGS) and n[0] != '.']
         if not images:
             raise ValueError(
                 f'class folder {folder} has no images ({", ".join(IMAGE_ENDINGS)}); add some or '

@@ -65,20 +65,35 @@ def train_batches(
     )
 
 
-def eval_batches(split: Split, task: Preprocessing, *, batch_size: int) -> tf.data.Dataset:
+def eval_batches(
+    split: Split,
+    task: Preprocessing,
+    *,
+    batch_size: int,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
     """Batches of equal size that hold every example once.
 
-    The last one is filled with copies that 'weight' marks with 0, so that no example is dropped and
-    every batch has the same shape, as TPUs ask.
+    The last one is filled with copies that 'weight' marks with 0, so that no example is dropped,
+    every batch has the same shape, as TPUs ask, and every worker the same number of batches.
+
+    Args:
+      split: the evaluation examples.
+      task: how an example becomes a part of a batch.
+      batch_size: global; with a context the batches are the share of one replica.
+      context: which of several input pipelines this is.
     """
     examples = split.examples().map(task.eval_example, num_parallel_calls=tf.data.AUTOTUNE)
     weights = tf.data.Dataset.range(split.num_examples).map(lambda _: 1.0)
     weighted = tf.data.Dataset.zip((examples, weights)).map(lambda e, w: {**e, 'weight': w})
     missing = -split.num_examples % batch_size
     filling = weighted.take(1).map(lambda e: {**e, 'weight': tf.zeros([])}).cache()
+    filled = weighted.concatenate(filling.repeat(missing) if missing else filling.take(0))
+    if context is not None:
+        filled = filled.shard(context.num_input_pipelines, context.input_pipeline_id)
+        batch_size = context.get_per_replica_batch_size(batch_size)
     return (
-        weighted.concatenate(filling.repeat(missing) if missing else filling.take(0))
-        .batch(batch_size, drop_remainder=True)
+        filled.batch(batch_size, drop_remainder=True)
         .map(task.eval_batch, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )

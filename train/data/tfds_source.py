@@ -67,7 +67,12 @@ def _open(name: str, builder: tfds.core.DatasetBuilder, config: ConfigDict) -> S
 def _split(builder: tfds.core.DatasetBuilder, split: str, config: ConfigDict) -> Split:
     examples = builder.as_dataset(
         split=split,
-        decoders={'image': tfds.decode.SkipDecoding()},  # decoded and cropped in one op later
+        # Images are decoded and cropped in one op later, masks by the task that wants them.
+        decoders={
+            name: tfds.decode.SkipDecoding()
+            for name in ('image', 'mask')
+            if name in builder.info.features
+        },
         read_config=tfds.ReadConfig(try_autocache=False),
     )
     num_examples = builder.info.splits[split].num_examples

@@ -1,0 +1,123 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from benchmark import keras_peer
+from configs import base
+
+
+@pytest.fixture
+def source(image_folder):
+    from train.data.source import open_source
+
+    config = base.get_config()
+    config.data.dataset = f'folder:{image_folder}'
+    return open_source(config.data)
+
+
+# Images
+
+
+def test_evaluation_sees_every_whole_image_once_in_order(source):
+    batches = list(keras_peer.whole_images(source.val, 32, batch_size=4))
+    assert [images.shape for images, _ in batches] == [(4, 32, 32, 3), (3, 32, 32, 3)]
+    labels = np.concatenate([labels for _, labels in batches])
+    np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 2, 2])
+    images = np.concatenate([images for images, _ in batches])
+    assert -1.0 <= images.min() < -0.9
+    assert 0.5 < images.max() <= 1.0
+    # The images of the fixture have the colour of their class: blue, green, red.
+    np.testing.assert_array_equal(images.mean(axis=(1, 2)).argmax(axis=-1), 2 - labels)
+
+
+def test_an_epoch_has_every_example_once_in_another_order_each_time(source):
+    dataset = keras_peer.train_epoch(source.train, 32, batch_size=1, seed=0)
+    epochs = [[int(label[0]) for _, label in dataset] for _ in range(4)]
+    assert all(sorted(labels) == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2] for labels in epochs)
+    assert len(set(map(tuple, epochs))) > 1
+
+
+def test_an_epoch_flips_about_half_of_the_images(source):
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    whole = [image for batch, _ in keras_peer.whole_images(source.train, 32, 10) for image in batch]
+    flipped = 0
+    for batch, _ in keras_peer.train_epoch(source.train, 32, batch_size=10, seed=0).repeat(4):
+        for image in batch.numpy():
+            near = [np.abs(image - other).max() < 1e-5 for other in whole]
+            mirrored = [np.abs(image[:, ::-1] - other).max() < 1e-5 for other in whole]
+            assert sum(near) + sum(mirrored) == 1
+            flipped += sum(mirrored)
+    assert 8 <= flipped <= 32  # of 40
+
+
+def test_plain_batches_are_in_range_and_endless(source):
+    config = base.get_config()
+    config.model.resolution, config.train.batch_size = 32, 4
+    batches = list(keras_peer.plain_batches(source.train, config).take(5))  # 20 of 10 images
+    for images, labels in batches:
+        assert images.shape == (4, 32, 32, 3)
+        assert labels.shape == (4,)
+        assert -1.0 <= images.numpy().min() < images.numpy().max() <= 1.0
+
+
+# Training
+
+
+def test_a_plain_step_lowers_the_loss_of_its_batch():
+    import tensorflow as tf
+    import tf_keras
+
+    layers = [tf_keras.Input((4, 4, 3)), tf_keras.layers.Flatten(), tf_keras.layers.Dense(2)]
+    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
+    labels = tf.constant([0, 1] * 4, tf.int64)
+    step = keras_peer.plain_step(tf_keras.Sequential(layers), images, labels)
+    losses = [step() for _ in range(30)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+def test_the_command_trains_and_writes_its_results(run_python, image_folder, tmp_path):
+    result = run_python(
+        *('-m', 'benchmark.keras_peer', f'--dataset=folder:{image_folder}', '--resolution=32'),
+        *('--epochs=2', '--batch_size=4', '--output=new/results.json'),
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / 'new' / 'results.json').read_text())
+    assert 0 <= results.pop('top1') <= 1
+    assert results.pop('loss') > 0
+    assert results.pop('seconds') > 0
+    assert results == {
+        'model': 'tf_keras.applications.MobileNetV3Small',
+        'dataset': f'folder:{image_folder}',
+        'resolution': 32,
+        'epochs': 2,
+        'batch_size': 4,
+        'seed': 0,
+        'images_seen': 20,
+        'examples': 7,
+    }
+
+
+# Command line
+
+
+def test_help_needs_no_tensorflow(run_python, tmp_path):
+    slow = "{'tensorflow', 'tf_keras'}"
+    code = f'import sys, benchmark.keras_peer; print(sys.modules.keys() & {slow})'
+    assert run_python('-c', code, cwd=tmp_path).stdout == 'set()\n'
+    result = run_python('-m', 'benchmark.keras_peer', '--help', cwd=tmp_path)
+    for flag in ('dataset', 'resolution', 'epochs', 'batch_size', 'seed', 'output'):
+        assert re.search(rf'^ *--{flag}:', result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize('argument', ['--resolution=16', '--dataset=folder:none', '--output=.'])
+def test_a_wrong_flag_is_one_line_and_exit_code_2(run_python, tmp_path, argument):
+    result = run_python('-m', 'benchmark.keras_peer', '--dataset=x', argument, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith('error: ')
+    assert result.stderr.count('\n') == 1

@@ -1,0 +1,358 @@
+"""Compares training steps, input pipeline and float latency with tf_keras.applications.
+
+    python -m benchmark.peers --output=runs/bench.json
+    python -m benchmark.peers --only=pipeline --rounds=2 --batches=2 --photos=40
+
+Ours and the peer take turns round by round in one run, so that whatever else a shared machine does
+hits both. A ratio is the peer's time over ours, formed inside each round: above 1, ours is faster.
+
+- steps: the peer is the network of tf_keras.applications of as many parameters under a plain
+  tf.function: cross-entropy, gradient, `tf_keras.optimizers.RMSprop(momentum=0.9)`. "network only"
+  puts ours under the same function and optimizer. "whole step" is `Trainer.train` as a run calls it,
+  which also smooths labels, decays weights and averages weights and BN statistics; the peer does
+  none of that.
+- pipeline: the peer decodes the whole JPEG, then crops, resizes, flips and colours image by image
+  with tf.image: same files, same reading, same distributions.
+- latency: the peer is converted by `TFLiteConverter.from_keras_model`; both have the same weights.
+"""
+
+import dataclasses
+import datetime
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+import mobilenet_v3
+from benchmark import host
+from benchmark.keras_peer import make_peer, plain_batches, plain_step
+from benchmark.main import check_output
+from configs import base
+from train import cli
+from train.files import write_json
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras
+    from ml_collections import ConfigDict
+
+FLAGS = flags.FLAGS
+PARTS = ('steps', 'pipeline', 'latency')
+NUM_CLASSES = 1000
+LATENCY_RESOLUTION = 224
+PHOTO_SIZE = (516, 388)  # width and height: 0.2 megapixels
+WARMUP_BATCHES = 10  # until tf.data has settled on its parallelism
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A network, the peer's with as many parameters, and how both are trained."""
+
+    model: str
+    peer: str
+    resolution: int
+    batch_size: int
+
+    @property
+    def name(self) -> str:
+        """The network's name in a table."""
+        return self.peer.removeprefix('MobileNet')
+
+    def __str__(self) -> str:
+        return f'{self.name}, {self.resolution}², batch {self.batch_size}'
+
+
+SETTINGS = (
+    Setting('large', 'MobileNetV3Large', resolution=224, batch_size=32),
+    # Keras's Small has the 1024 features of the releases; our 'small' the 1280 of the paper.
+    Setting('small_1024', 'MobileNetV3Small', resolution=96, batch_size=64),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+      what: what was compared.
+      unit: of `ours` and `peer`, which are medians over all timed runs.
+      ratio: peer's time / our time, the median over the rounds; `low` and `high` are the extremes.
+      low_95, high_95: 95 % interval of `ratio`, for latency; None with too few rounds for one.
+    """
+
+    what: str
+    unit: str
+    ours: float
+    peer: float
+    ratio: float
+    low: float
+    high: float
+    low_95: float | None = None
+    high_95: float | None = None
+
+
+def define_flags() -> None:
+    """Defines the flags."""
+    flags.DEFINE_list('only', list(PARTS), f'Parts to run, of {",".join(PARTS)}.')
+    flags.DEFINE_string('output', 'runs/bench.json', 'Where the figures go, as JSON.')
+    flags.DEFINE_string(
+        'dataset', '', 'Images for the pipeline, such as folder:PATH; photos are made if empty.'
+    )
+    for name, default, help_text in (
+        ('rounds', 15, 'Turns of each side; latency takes four times as many.'),
+        ('steps', 2, 'Timed training steps in one turn.'),
+        ('batches', 20, 'Timed batches of the pipeline in one turn.'),
+        ('photos', 300, 'JPEGs of 0.2 megapixels made for the pipeline.'),
+        ('runs', 20, 'Timed runs of a .tflite file in one turn.'),
+    ):
+        flags.DEFINE_integer(name, default, help_text, lower_bound=1)
+
+
+def main() -> None:
+    """Reads the flags, compares, prints the rows as they come and writes the JSON."""
+    parts, output = check_parts(FLAGS.only), Path(FLAGS.output)
+    check_output(output, [])  # before the minutes of measuring
+    cli.import_tensorflow()
+    document: dict[str, Any] = {
+        'time': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+        'host': host.host_facts(),
+        'protocol': {name: FLAGS[name].value for name in ('rounds', 'steps', 'batches', 'runs')},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for part in parts:
+            print(f'{part} …', flush=True)  # minutes may pass before its first row
+            document[part] = []
+            for row in _compare(part, folder):
+                print(format_row(row), flush=True)
+                document[part].append(dataclasses.asdict(row))
+    write_json(output, document)
+    print(f'written to {output}')
+
+
+def _compare(part: str, folder: str) -> Iterator[Row]:
+    """Rows of one part, as soon as each is measured; `folder` is for files needed on the way."""
+    if part == 'steps':
+        for setting in SETTINGS:
+            yield from compare_steps(setting, rounds=FLAGS.rounds, steps=FLAGS.steps)
+    if part == 'pipeline':
+        dataset = FLAGS.dataset or f'folder:{write_photos(f"{folder}/photos", FLAGS.photos)}'
+        for setting in SETTINGS:
+            config = make_config(setting, dataset)
+            yield compare_pipeline(setting, config, rounds=FLAGS.rounds, batches=FLAGS.batches)
+    if part == 'latency':
+        for setting in SETTINGS:
+            # A round takes a quarter of a second: more of them cost little and narrow the interval.
+            yield compare_latency(setting, folder, rounds=4 * FLAGS.rounds, runs=FLAGS.runs)
+
+
+def check_parts(names: Sequence[str]) -> list[str]:
+    """The parts to run.
+
+    Raises:
+      ValueError: an unknown name, or none.
+    """
+    unknown = [name for name in names if name not in PARTS]
+    if unknown or not names:
+        raise ValueError(f'--only={",".join(names)}; expected one or more of {", ".join(PARTS)}')
+    return list(names)
+
+
+def format_row(row: Row) -> str:
+    """One line: both medians, the ratio and its extremes over the rounds."""
+    line = (
+        f'{row.what:<48} ours {row.ours:6.4g}  peer {row.peer:6.4g} {row.unit:<8}  '
+        f'ratio {row.ratio:.3f}  rounds {row.low:.3f}–{row.high:.3f}'
+    )
+    if row.low_95 is None:
+        return line
+    return f'{line}  95 % [{row.low_95:.3f}, {row.high_95:.3f}]'
+
+
+def make_row(what: str, ours_ms: np.ndarray, peer_ms: np.ndarray, images: int) -> Row:
+    """The row of two sides timed by turns, milliseconds [rounds, runs], `images` a run."""
+    ratios = np.median(peer_ms, axis=1) / np.median(ours_ms, axis=1)
+    ours, peer = (1000.0 * images / float(np.median(side)) for side in (ours_ms, peer_ms))
+    low, ratio, high = (float(f(ratios)) for f in (np.min, np.median, np.max))
+    return Row(what, 'images/s', ours, peer, ratio, low, high)
+
+
+# Training steps
+
+
+def compare_steps(setting: Setting, *, rounds: int, steps: int) -> list[Row]:
+    """Rows 'network only' and 'whole step' of one network, on one batch that stays in memory."""
+    import tensorflow as tf
+
+    size, count = setting.resolution, setting.batch_size
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(-1, 1, (count, size, size, 3)), tf.float32)
+    labels = tf.constant(rng.integers(0, NUM_CLASSES, count), tf.int64)
+    runs = [
+        plain_step(mobilenet_v3.build_model(setting.model, resolution=size), images, labels),
+        _whole_step(setting, images, labels),
+        plain_step(make_peer(setting.peer, size, NUM_CLASSES), images, labels),
+    ]
+    for run in runs:
+        run()  # traces, so that no turn does
+    network_ms, whole_ms, peer_ms = host.time_by_turns(
+        [functools.partial(_ready, run) for run in runs],
+        warmup_runs=0,  # a step touches more memory than caches hold: no turn marks the next
+        rounds=rounds,
+        runs_per_round=steps,
+    )
+    return [
+        make_row(f'{setting}: network only', network_ms, peer_ms, count),
+        make_row(f'{setting}: whole step', whole_ms, peer_ms, count),
+    ]
+
+
+def _whole_step(setting: Setting, images: 'tf.Tensor', labels: 'tf.Tensor') -> Callable[[], float]:
+    """The step of a run of train.main with the paper's recipe; returns the loss."""
+    import tensorflow as tf
+
+    from train.tasks.classification import Classification
+    from train.trainer import Trainer
+
+    names = tuple(str(i) for i in range(NUM_CLASSES))
+    task = Classification(make_config(setting), mobilenet_v3.get_spec(setting.model), names)
+    trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=1000, total_steps=10**6)
+    batch = {'image': images, 'label': labels}
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    return lambda: trainer.train(batches, 1)
+
+
+def make_config(setting: Setting, dataset: str = '') -> 'ConfigDict':
+    """The paper's recipe at the setting's resolution and batch."""
+    config = base.get_config()
+    config.model.name, config.model.resolution = setting.model, setting.resolution
+    config.train.batch_size = setting.batch_size
+    config.data.dataset = dataset
+    return config
+
+
+def _ready(run: Callable[[], object]) -> Callable[[], object]:
+    return run
+
+
+# Input pipeline
+
+
+def write_photos(folder: str, count: int) -> str:
+    """Writes a folder dataset of two classes: `count` JPEGs of 0.2 megapixels; returns `folder`.
+
+    Blurred noise with some grain, about as large as photos of that size: decoding costs by bytes.
+    """
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    width, height = PHOTO_SIZE
+    for i in range(count + 2):
+        split = 'train' if i < count else 'val'
+        path = Path(folder, split, str(i % 2), f'{i}.jpg')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (25, 33, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        grainy = smooth + rng.normal(0, 6, (height, width, 3))
+        Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return folder
+
+
+def compare_pipeline(setting: Setting, config: 'ConfigDict', *, rounds: int, batches: int) -> Row:
+    """Images a second of `train_batches` and of a plain tf.data pipeline."""
+    from train.data.pipeline import train_batches
+    from train.data.source import open_source
+    from train.tasks.classification import Classification
+
+    source = open_source(config.data)
+    task = Classification(config, mobilenet_v3.get_spec(setting.model), source.labels)
+    datasets = [
+        train_batches(source.train, task, batch_size=setting.batch_size, seed=0),
+        plain_batches(source.train, config),
+    ]
+    ours_ms, peer_ms = host.time_by_turns(
+        [functools.partial(_open, dataset, batches) for dataset in datasets],
+        warmup_runs=0,
+        rounds=rounds,
+        runs_per_round=1,
+    )
+    what = f'pipeline {setting.resolution}², batch {setting.batch_size}'
+    return make_row(what, ours_ms, peer_ms, batches * setting.batch_size)
+
+
+def _open(dataset: 'tf.data.Dataset', batches: int) -> Callable[[], None]:
+    """Starts the pipeline afresh, or it would go on filling its buffers in the peer's turn."""
+    iterator = iter(dataset)
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            next(iterator)
+
+    take(WARMUP_BATCHES)
+    return functools.partial(take, batches)
+
+
+# Latency
+
+
+def compare_latency(setting: Setting, folder: str, *, rounds: int, runs: int) -> Row:
+    """Milliseconds of both float files at 224², one thread, batch 1."""
+    files = export_both(setting, LATENCY_RESOLUTION, folder)
+    ours, peer = host.measure(files, rounds=rounds, runs_per_round=runs)
+    interval = host.ratios([ours, peer])[0]
+    per_round = np.divide(peer.round_medians_ms, ours.round_medians_ms)
+    return Row(
+        what=f'{setting.name}, float latency {LATENCY_RESOLUTION}², one thread',
+        unit='ms',
+        ours=ours.median_ms,
+        peer=peer.median_ms,
+        ratio=interval.median,
+        low=float(per_round.min()),
+        high=float(per_round.max()),
+        low_95=interval.low,
+        high_95=interval.high,
+    )
+
+
+def export_both(setting: Setting, resolution: int, folder: str) -> tuple[Path, Path]:
+    """Writes the float files of our network and of the peer's, with the same weights."""
+    import tensorflow as tf
+
+    from export.convert import convert_float
+
+    peer = make_peer(setting.peer, resolution, NUM_CLASSES)
+    settle_statistics(peer)
+    ours = mobilenet_v3.build_model(setting.model, resolution=resolution, num_classes=NUM_CLASSES)
+    mobilenet_v3.carry_keras_weights(peer, ours)
+    ours_file, peer_file = (
+        Path(folder, f'{setting.name}_{side}.tflite') for side in ('ours', 'keras')
+    )
+    ours_file.write_bytes(convert_float(ours))
+    peer_file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(peer).convert())
+    return ours_file, peer_file
+
+
+def settle_statistics(model: 'tf_keras.Model') -> None:
+    """Sets the BN statistics to those of a batch of noise.
+
+    Without them the activations of a random network fade towards numbers so small that arithmetic
+    on them takes another time than on a trained network's.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    norms = [x for x in model.layers if isinstance(x, tf_keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # the moving average becomes the batch's own
+    images = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:]))
+    model(tf.constant(images, tf.float32), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+if __name__ == '__main__':
+    cli.run(main, define_flags)

@@ -1,0 +1,161 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilenet_v3
+from benchmark import keras_peer, peers
+
+TINY = peers.Setting('small_1024', 'MobileNetV3Small', resolution=32, batch_size=2)
+
+
+# Rows
+
+
+def test_a_row_forms_its_ratio_inside_each_round():
+    ours_ms = np.array([[1.0, 1.0, 9.0], [2.0, 2.0, 2.0], [4.0, 4.0, 4.0]])
+    peer_ms = np.array([[3.0, 3.0, 3.0], [2.0, 2.0, 2.0], [6.0, 6.0, 0.0]])
+    row = peers.make_row('steps', ours_ms, peer_ms, images=32)
+    # Round by round 3, 1 and 1.5; medians over all runs are 2 and 3 ms.
+    assert row == peers.Row('steps', 'images/s', 16000.0, 32000 / 3, 1.5, 1.0, 3.0)
+
+
+def test_a_line_holds_medians_ratio_and_spread():
+    row = peers.Row('steps', 'images/s', 45.678, 1234.5, 1.5, 1.0, 3.0)
+    line = ' '.join(peers.format_row(row).split())
+    assert line == 'steps ours 45.68 peer 1234 images/s ratio 1.500 rounds 1.000–3.000'
+
+
+def test_a_line_of_a_latency_ends_with_its_interval():
+    row = peers.Row('latency', 'ms', 3.3, 3.6, 1.1, 1.0, 1.2, low_95=1.05, high_95=1.15)
+    assert peers.format_row(row).endswith('rounds 1.000–1.200  95 % [1.050, 1.150]')
+
+
+# Command line
+
+
+@pytest.mark.parametrize('names', [['steps', 'speed'], []])
+def test_an_unknown_part_is_refused(names):
+    with pytest.raises(ValueError, match=r'expected one or more of steps, pipeline, latency'):
+        peers.check_parts(names)
+
+
+def test_help_needs_no_tensorflow(run_python, tmp_path):
+    slow = "{'tensorflow', 'tf_keras', 'ai_edge_litert'}"
+    code = f'import sys, benchmark.peers; print(sys.modules.keys() & {slow})'
+    assert run_python('-c', code, cwd=tmp_path).stdout == 'set()\n'
+    result = run_python('-m', 'benchmark.peers', '--help', cwd=tmp_path)
+    for flag in ('only', 'output', 'dataset', 'rounds', 'steps', 'batches', 'photos', 'runs'):
+        assert re.search(rf'^ *--{flag}:', result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize('argument', ['--rounds=0', '--only=speed', '--output=.'])
+def test_a_wrong_flag_is_one_line_and_exit_code_2(run_python, tmp_path, argument):
+    result = run_python('-m', 'benchmark.peers', argument, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith('error: ')
+    assert result.stderr.count('\n') == 1
+
+
+@pytest.mark.slow
+def test_the_command_measures_prints_and_writes(run_python, tmp_path):
+    result = run_python(
+        *('-m', 'benchmark.peers', '--only=pipeline', '--output=new/bench.json'),
+        *('--rounds=1', '--batches=1', '--photos=66'),
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads((tmp_path / 'new' / 'bench.json').read_text())
+    assert document['protocol']['rounds'] == 1
+    rows = document['pipeline']
+    assert [row['what'] for row in rows] == [
+        'pipeline 224², batch 32',
+        'pipeline 96², batch 64',
+    ]
+    assert all(row['what'] in result.stdout and row['ratio'] > 0 for row in rows)
+
+
+# What is compared
+
+
+@pytest.mark.parametrize('setting', peers.SETTINGS, ids=lambda setting: setting.model)
+def test_both_networks_have_as_many_parameters(setting):
+    theirs = keras_peer.make_peer(setting.peer, setting.resolution, peers.NUM_CLASSES)
+    ours = mobilenet_v3.count(setting.model, num_classes=peers.NUM_CLASSES)
+    assert theirs.count_params() == ours.total_params
+
+
+def test_made_photos_are_a_dataset_of_photos_size(tmp_path):
+    peers.write_photos(str(tmp_path), 4)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*.jpg'))
+    assert files == [
+        *('train/0/0.jpg', 'train/0/2.jpg', 'train/1/1.jpg', 'train/1/3.jpg'),
+        *('val/0/4.jpg', 'val/1/5.jpg'),
+    ]
+    for file in files:
+        # A photo has about two bits a pixel and more; a smooth image would decode too fast.
+        assert Image.open(tmp_path / file).size == peers.PHOTO_SIZE
+        assert (tmp_path / file).stat().st_size > peers.PHOTO_SIZE[0] * peers.PHOTO_SIZE[1] / 4
+
+
+def test_settled_statistics_are_those_of_a_batch_and_leave_the_layer_as_it_was():
+    import tf_keras
+
+    norm = tf_keras.layers.BatchNormalization(momentum=0.99)
+    model = tf_keras.Sequential([tf_keras.Input((16, 16, 3)), norm])
+    peers.settle_statistics(model)
+    # Uniform in [-1, 1]: mean 0, variance 1/3; 2048 values a channel.
+    np.testing.assert_allclose(norm.moving_mean, np.zeros(3), atol=0.05)
+    np.testing.assert_allclose(norm.moving_variance, np.full(3, 1 / 3), atol=0.03)
+    assert norm.momentum == 0.99
+
+
+@pytest.mark.slow
+def test_both_files_compute_the_same_on_activations_of_ordinary_size(tmp_path):
+    from export.tflite_file import open_interpreter
+
+    outputs = []
+    for file in peers.export_both(TINY, 32, str(tmp_path)):
+        interpreter = open_interpreter(file)
+        peers.host.set_inputs(interpreter)
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]['index']))
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-4)
+    assert 1e-3 < np.abs(outputs[0]).max() < 1e3
+
+
+@pytest.mark.slow
+def test_steps_give_a_row_for_the_network_and_one_for_the_whole_step():
+    rows = peers.compare_steps(TINY, rounds=1, steps=1)
+    assert [row.what for row in rows] == [
+        'V3Small, 32², batch 2: network only',
+        'V3Small, 32², batch 2: whole step',
+    ]
+    assert rows[0].peer == rows[1].peer  # one measurement of the peer serves both
+
+
+def test_pipeline_measures_batches_of_a_folder(image_folder):
+    config = peers.make_config(TINY, f'folder:{image_folder}')
+    row = peers.compare_pipeline(TINY, config, rounds=1, batches=1)
+    assert (row.what, row.unit) == ('pipeline 32², batch 2', 'images/s')
+    assert row.low == row.ratio == row.high > 0
+
+
+def test_latency_takes_the_ratio_of_the_peer_to_ours(monkeypatch, tmp_path):
+    def latency(name, round_medians_ms):
+        return peers.host.Latency(
+            name, 'ab', 1, 1, 6, np.median(round_medians_ms), 1.0, 9.0, 1.0, 2.0, round_medians_ms
+        )
+
+    def measure(files, *, rounds, runs_per_round):
+        assert (list(files), rounds, runs_per_round) == ([Path('a'), Path('b')], 6, 20)
+        return [latency('a', (2.0,) * 6), latency('b', (3.0, 2.0, 3.0, 3.0, 3.0, 4.0))]
+
+    monkeypatch.setattr(peers, 'export_both', lambda *_: (Path('a'), Path('b')))
+    monkeypatch.setattr(peers.host, 'measure', measure)
+    row = peers.compare_latency(TINY, str(tmp_path), rounds=6, runs=20)
+    assert (row.ours, row.peer, row.ratio, row.low, row.high) == (2.0, 3.0, 1.5, 1.0, 2.0)
+    assert row.low_95 <= row.ratio <= row.high_95
