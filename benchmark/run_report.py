@@ -154,7 +154,7 @@ def _plot_examples(workdir: Path, exported: Path) -> None:
     images = batch['image'].numpy()
     answers = TFLiteModel(path)(images).argmax(axis=-1)
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(2, 6, figsize=(10, 4))
+    figure, axes = pyplot.subplots(2, 6, figsize=(10, 4.6))
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, label, answer in zip(
