@@ -206,7 +206,7 @@ def plain_batches(split: 'Split', config: 'ConfigDict') -> 'tf.data.Dataset':
 
     from train.data import augment
 
-    size = config.model.resolution
+    size = tuple(config.model.resolution)
 
     def example(raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.io.decode_jpeg(raw['image'], channels=3)
@@ -218,8 +218,8 @@ def plain_batches(split: 'Split', config: 'ConfigDict') -> 'tf.data.Dataset':
             max_attempts=100,
             use_image_if_no_bounding_boxes=True,
         )
-        image = tf.image.resize(tf.slice(image, begin, extent), (size, size)) / 255.0
-        image = tf.image.random_flip_left_right(tf.ensure_shape(image, [size, size, 3]))
+        image = tf.image.resize(tf.slice(image, begin, extent), size) / 255.0
+        image = tf.image.random_flip_left_right(tf.ensure_shape(image, [*size, 3]))
         image = tf.image.random_brightness(image, augment.BRIGHTNESS)
         image = tf.image.random_saturation(image, *augment.SATURATION)
         return tf.clip_by_value(image, 0.0, 1.0) * 2.0 - 1.0, raw['label']

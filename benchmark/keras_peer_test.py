@@ -56,7 +56,7 @@ def test_an_epoch_flips_about_half_of_the_images(source):
 
 def test_plain_batches_are_in_range_and_endless(source):
     config = base.get_config()
-    config.model.resolution, config.train.batch_size = 32, 4
+    config.model.resolution, config.train.batch_size = (32, 32), 4
     batches = list(keras_peer.plain_batches(source.train, config).take(5))  # 20 of 10 images
     for images, labels in batches:
         assert images.shape == (4, 32, 32, 3)
@@ -83,7 +83,8 @@ def test_a_plain_step_lowers_the_loss_of_its_batch():
 def test_the_command_trains_and_writes_its_results(run_python, image_folder, tmp_path):
     result = run_python(
         *('-m', 'benchmark.keras_peer', f'--dataset=folder:{image_folder}', '--resolution=32'),
-        *('--epochs=2', '--batch_size=4', '--output=new/results.json'),
+        *('--epochs=2', '--batch_size=4', '--batch_norm_momentum=0.99'),
+        '--output=new/results.json',
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr
@@ -98,6 +99,7 @@ def test_the_command_trains_and_writes_its_results(run_python, image_folder, tmp
         'epochs': 2,
         'batch_size': 4,
         'seed': 0,
+        'batch_norm_momentum': 0.99,
         'images_seen': 20,
         'examples': 7,
     }
@@ -111,7 +113,15 @@ def test_help_needs_no_tensorflow(run_python, tmp_path):
     code = f'import sys, benchmark.keras_peer; print(sys.modules.keys() & {slow})'
     assert run_python('-c', code, cwd=tmp_path).stdout == 'set()\n'
     result = run_python('-m', 'benchmark.keras_peer', '--help', cwd=tmp_path)
-    for flag in ('dataset', 'resolution', 'epochs', 'batch_size', 'seed', 'output'):
+    for flag in (
+        'dataset',
+        'resolution',
+        'epochs',
+        'batch_size',
+        'batch_norm_momentum',
+        'seed',
+        'output',
+    ):
         assert re.search(rf'^ *--{flag}:', result.stdout, re.MULTILINE)
 
 

@@ -228,7 +228,8 @@ def _whole_step(setting: Setting, images: 'tf.Tensor', labels: 'tf.Tensor') -> C
 def make_config(setting: Setting, dataset: str = '') -> 'ConfigDict':
     """The paper's recipe at the setting's resolution and batch."""
     config = base.get_config()
-    config.model.name, config.model.resolution = setting.model, setting.resolution
+    config.model.name = setting.model
+    config.model.resolution = (setting.resolution, setting.resolution)
     config.train.batch_size = setting.batch_size
     config.data.dataset = dataset
     return config
