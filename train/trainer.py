@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from mobilenet_v3.layers import SeededDropout
+from train.cpu_kernels import use_cpu_kernels
 from train.evaluate import Evaluator
 from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
 from train.tasks.classification import Classification
@@ -26,6 +27,8 @@ class Trainer:
         config = task.config
         self.task, self.strategy = task, strategy
         self.model, self.averaged = task.build(), task.build()
+        if all(device.device_type == 'CPU' for device in tf.config.list_logical_devices()):
+            use_cpu_kernels(self.model)
         self.schedule = WarmupSchedule(
             config.schedule, config.train.batch_size, steps_per_epoch, total_steps
         )

@@ -48,7 +48,8 @@ def random_crop(
     if not config.flip:
         return image
     flip = tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1)) < 0.5
-    return tf.cond(flip, lambda: image[:, ::-1], lambda: image)
+    # Not image[:, ::-1], which takes ten times as long.
+    return tf.cond(flip, lambda: tf.reverse(image, axis=[1]), lambda: image)
 
 
 def center_crop(encoded: tf.Tensor, size: tuple[int, int], fraction: float) -> tf.Tensor:
