@@ -213,15 +213,17 @@ def plain_batches(split: 'Split', config: 'ConfigDict') -> 'tf.data.Dataset':
         begin, extent, _ = tf.image.sample_distorted_bounding_box(
             tf.shape(image),
             tf.zeros([1, 0, 4]),
+            seed=1,  # as are the others: without seeds TensorFlow refuses them when it is deterministic
+            min_object_covered=0.0,
             aspect_ratio_range=config.augment.aspect,
             area_range=config.augment.area,
             max_attempts=100,
             use_image_if_no_bounding_boxes=True,
         )
         image = tf.image.resize(tf.slice(image, begin, extent), size) / 255.0
-        image = tf.image.random_flip_left_right(tf.ensure_shape(image, [*size, 3]))
-        image = tf.image.random_brightness(image, augment.BRIGHTNESS)
-        image = tf.image.random_saturation(image, *augment.SATURATION)
+        image = tf.image.random_flip_left_right(tf.ensure_shape(image, [*size, 3]), seed=2)
+        image = tf.image.random_brightness(image, augment.BRIGHTNESS, seed=3)
+        image = tf.image.random_saturation(image, *augment.SATURATION, seed=4)
         return tf.clip_by_value(image, 0.0, 1.0) * 2.0 - 1.0, raw['label']
 
     return (
