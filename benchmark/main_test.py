@@ -1,8 +1,5 @@
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,19 +23,6 @@ def measured(monkeypatch):
 
     monkeypatch.setattr(host, 'measure', measure)
     return calls
-
-
-def run_python(*arguments, cwd):
-    search_path = [str(Path(main.__file__).parents[1]), os.environ.get('PYTHONPATH', '')]
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, search_path))}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=cwd,
-        check=False,
-    )
 
 
 def test_a_directory_stands_for_its_tflite_files_by_name(tmp_path):
@@ -104,19 +88,19 @@ def test_output_that_is_a_directory_is_refused(measured, tmp_path):
     assert not measured
 
 
-def test_help_names_the_flags(tmp_path):
+def test_help_names_the_flags(run_python, tmp_path):
     result = run_python('-m', 'benchmark.main', '--help', cwd=tmp_path)
     for flag in ('model', 'threads', 'warmup', 'rounds', 'runs', 'output'):
         assert re.search(rf'^ *--{flag}:', result.stdout, re.MULTILINE)
 
 
-def test_import_leaves_the_slow_modules_alone(tmp_path):
+def test_import_leaves_the_slow_modules_alone(run_python, tmp_path):
     slow = "{'tensorflow', 'tf_keras', 'ai_edge_litert'}"
     code = f'import sys, benchmark.main; print(sys.modules.keys() & {slow})'
     assert run_python('-c', code, cwd=tmp_path).stdout == 'set()\n'
 
 
-def test_a_wrong_file_is_one_line_and_exit_code_2(tmp_path):
+def test_a_wrong_file_is_one_line_and_exit_code_2(run_python, tmp_path):
     (tmp_path / 'a.tflite').write_text('not a model')
     result = run_python('-m', 'benchmark.main', '--model=a.tflite', cwd=tmp_path)
     assert result.returncode == 2

@@ -22,13 +22,14 @@ class Classification:
                 f'config.augment.color is {config.augment.color!r}; expected one of '
                 + ', '.join(augment.COLORS)
             )
-        for field, value, holds, expected in (
-            ('augment.eval_crop', config.augment.eval_crop, (0, 1), 'a fraction in (0, 1]'),
-            ('train.label_smoothing', config.train.label_smoothing, (-1e-9, 1), 'in [0, 1]'),
-        ):
-            low, high = holds
-            if not low < value <= high:
-                raise ValueError(f'config.{field} is {value}; expected {expected}')
+        if not 0 < config.augment.eval_crop <= 1:
+            raise ValueError(
+                f'config.augment.eval_crop is {config.augment.eval_crop}; expected a fraction in (0, 1]'
+            )
+        if not 0 <= config.train.label_smoothing <= 1:
+            raise ValueError(
+                f'config.train.label_smoothing is {config.train.label_smoothing}; expected in [0, 1]'
+            )
         self.config, self.spec, self.labels = config, spec, labels
         self.resolution = check_resolution(config.model.resolution)
 
