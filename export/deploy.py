@@ -95,7 +95,7 @@ def _decompose_hard_swish(graph: Graph) -> None:
             continue
         x = node.inputs[0]
         shift = Node(f'{node.name}/shift', 'shift_relu6', [x])
-        graph.insert_before(node.name, shift)
+        graph.insert_after(x, shift)
         node.op, node.inputs, node.config['factor'] = 'mul', [x, shift.name], SIXTH
 
 
@@ -191,12 +191,7 @@ def _materialise(
         return
     scaled = Node(f'{source}/unscale', 'scale', [source], {'factor': factors[source] / target})
     if scaled.name not in graph.nodes:
-        after = list(graph.nodes).index(source) + 1
-        names = list(graph.nodes)
-        if after < len(names):
-            graph.insert_before(names[after], scaled)
-        else:
-            graph.nodes[scaled.name] = scaled
+        graph.insert_after(source, scaled)
     factors[scaled.name] = target
     if for_node is None:
         graph.outputs = {

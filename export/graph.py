@@ -79,20 +79,16 @@ class Graph:
         self.outputs = {k: by if source == name else source for k, source in self.outputs.items()}
         del self.nodes[name]
 
-    def insert_before(self, name: str, new: Node) -> None:
-        """Adds a node in the order before another."""
+    def insert_after(self, name: str, new: Node) -> None:
+        """Adds a node in the order after another."""
         nodes = list(self.nodes.values())
-        nodes.insert(list(self.nodes).index(name), new)
+        nodes.insert(list(self.nodes).index(name) + 1, new)
         self.nodes = {node.name: node for node in nodes}
 
-    def rename(self, name: str, new: str) -> None:
-        """Gives a node another name."""
-        nodes = list(self.nodes.values())
-        for node in nodes:
-            node.inputs = [new if source == name else source for source in node.inputs]
-            node.name = new if node.name == name else node.name
-        self.outputs = {k: new if source == name else source for k, source in self.outputs.items()}
-        self.nodes = {node.name: node for node in nodes}
+    def copy(self) -> 'Graph':
+        """A graph whose nodes can be changed without changing this one's; weights are shared."""
+        nodes = [dataclasses.replace(node, inputs=list(node.inputs)) for node in self]
+        return Graph(self.name, nodes, dict(self.outputs))
 
 
 def read(model: tf_keras.Model) -> Graph:
@@ -152,11 +148,13 @@ def build(
             inputs.append(tensors[node.name])
             continue
         layer = _BUILDERS[node.op](node)
-        outer = wrap(node, layer) if wrap else layer
         sources = [tensors[source] for source in node.inputs]
-        tensors[node.name] = outer(sources if len(sources) > 1 else sources[0])
         if node.kernel is not None:
+            with tf.name_scope(node.name):
+                layer.build(sources[0].shape)
             layer.set_weights([node.kernel, node.bias])
+        outer = wrap(node, layer) if wrap else layer
+        tensors[node.name] = outer(sources if len(sources) > 1 else sources[0])
     result = {name: tensors[source] for name, source in (outputs or graph.outputs).items()}
     return tf_keras.Model(inputs, result.get('', result), name=graph.name)
 
@@ -287,4 +285,5 @@ _BUILDERS: dict[str, Callable[[Node], tf_keras.layers.Layer]] = {
     'average_pool': _builder(tf_keras.layers.AveragePooling2D),
     'upsample': _builder(tf_keras.layers.UpSampling2D),
     'softmax': _builder(tf_keras.layers.Softmax),
+    'identity': _builder(tf_keras.layers.Activation, activation='linear'),
 }

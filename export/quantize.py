@@ -1,0 +1,217 @@
+"""From a deploy form to a quantized Keras model: what the int8 file computes, in floats that round.
+
+The model rounds weights, biases and every activation as the file does, so that its answers are the
+file's; calibrated only, it is post-training quantization, trained further it is quantization-aware.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.quantization.keras import QuantizeWrapperV2
+
+from export.graph import Graph, Node, build
+from export.quantizers import (
+    LEVELS,
+    FixedQuantizer,
+    LayerConfig,
+    RangeQuantizer,
+    WeightQuantizer,
+)
+
+Ranges = dict[str, tuple[float, float]]
+# The steps of uint8 pixels, of which 128 is 0: an int8 zero point is a whole number.
+PIXELS = (-128 / 127.5, 127 / 127.5)
+# So a pixel p stands for (p - 128) / 127.5 in a file, and for p / 127.5 - 1 in training.
+HALF_STEP = 0.5 / 127.5
+SMALLEST_RANGE = 1e-6
+MIN_WEIGHTS_OF_GRID = 8
+# TFLite fixes the scale of LOGISTIC to 1 / 256.
+UNIT = (0.0, 255 / 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class Observing:
+    """How ranges move in training; see `RangeQuantizer`."""
+
+    decay: float = 0.99
+    steps: int = 0
+
+
+def quantized_model(graph: Graph, ranges: Ranges, observing: Observing = Observing()) -> tf_keras.Model:
+    """The quantized model of a deploy form.
+
+    Args:
+      graph: of `export.deploy.deploy_graph`; it stays as it is.
+      ranges: low and high of the tensor of each node whose rule is 'range', from
+        `export.calibrate`.
+      observing: how they move in training.
+
+    Returns:
+      A flat functional model of images [N, H, W, C] that `to_pixel_grid` made.
+
+    Raises:
+      ValueError: a node has no rule, or a range is missing.
+    """
+    graph = _with_rounded_input(graph)
+    quantizers: dict[str, RangeQuantizer | FixedQuantizer] = {}
+
+    def wrap(node: Node, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        rule = rule_of(node)
+        if rule == 'same':
+            quantizers[node.name] = quantizers[node.inputs[0]]
+            return layer
+        output = quantizers[node.name] = _output_quantizer(graph, node, rule, observing)
+        source = quantizers.get(node.inputs[0])  # none before the images are rounded
+        weight = WeightQuantizer(layer, source) if node.is_convolution else None
+        config = LayerConfig(layer, output, source, weight)
+        return QuantizeWrapperV2(layer, config, name=node.name)
+
+    model = build(graph, wrap)
+    configs = layer_configs(model)
+    for node in graph:
+        if node.is_convolution:
+            configs[node.name].weight.grid.assign(find_grid(node))
+    set_ranges(model, ranges)
+    return model
+
+
+# op: 'range' (rounded to a calibrated range), 'same' (TFLite asks for its input's scale), or a fixed
+# range. A new op needs a line here.
+RULES: dict[str, str | tuple[float, float]] = {
+    'conv': 'range',
+    'depthwise': 'range',
+    'shift_relu6': 'range',
+    'hard_swish': 'range',
+    'scale': 'range',
+    'relu': 'range',
+    'relu6': 'range',
+    'add': 'range',
+    'mul': 'range',
+    'mean': 'range',
+    'concat': 'range',
+    'sigmoid': UNIT,
+    'reshape': 'same',
+    'average_pool': 'same',
+    'upsample': 'same',
+    'identity': PIXELS,
+}
+
+
+def rule_of(node: Node) -> str | tuple[float, float]:
+    """The rule of a node.
+
+    Raises:
+      ValueError: its op has none.
+    """
+    if node.op not in RULES:
+        raise ValueError(
+            f'{node.name} is a {node.op}, which no rule quantizes; add its line to RULES of '
+            'export/quantize.py: range, same, or a fixed range'
+        )
+    return RULES[node.op]
+
+
+def to_pixel_grid(images: tf.Tensor) -> tf.Tensor:
+    """Images [N, H, W, C] of training, p / 127.5 - 1, as a quantized model takes them."""
+    return images - HALF_STEP
+
+
+def _with_rounded_input(graph: Graph) -> Graph:
+    """The graph with a node that rounds the images after each input."""
+    graph = graph.copy()
+    for source in [node for node in graph if node.op == 'input']:
+        rounded = Node(f'{source.name}/quantize', 'identity', [source.name])
+        for node in graph.consumers(source.name):
+            node.inputs = [rounded.name if name == source.name else name for name in node.inputs]
+            if node.op == 'conv':  # the half step, which a bias can take in away from the borders
+                node.bias = node.bias + np.float32(HALF_STEP) * node.kernel.sum(axis=(0, 1, 2))
+        graph.insert_after(source.name, rounded)
+    return graph
+
+
+def layer_configs(model: tf_keras.Model) -> dict[str, LayerConfig]:
+    """What quantizes each layer of a quantized model, by name."""
+    return {
+        layer.name: layer.quantize_config
+        for layer in model.layers
+        if isinstance(layer, QuantizeWrapperV2)
+    }
+
+def set_ranges(model: tf_keras.Model, ranges: Ranges) -> None:
+    """Sets the ranges of a quantized model.
+
+    Raises:
+      ValueError: a range is missing, not finite or empty.
+    """
+    for name, config in layer_configs(model).items():
+        if not isinstance(config.output, RangeQuantizer):
+            continue
+        low, high = ranges.get(name, (np.nan, np.nan))
+        low, high = min(low, 0.0), max(high, 0.0)
+        if not (np.isfinite(low) and np.isfinite(high) and high - low > SMALLEST_RANGE):
+            raise ValueError(
+                f'the range of {name} is [{low:g}, {high:g}]: the tensor is dead or not finite and '
+                'cannot be quantized; calibrate with images of the training set, and train longer '
+                'where much of the network is dead'
+            )
+        config.output.low.assign(low)
+        config.output.high.assign(high)
+    align_means(model)
+
+
+def align_means(model: tf_keras.Model) -> None:
+    """Widens the ranges of pooled tensors a little, so that TFLite's kernels agree on the mean.
+
+    The kernel that runs where XNNPACK does not adds input zero point · input scale / output scale,
+    cut off to a whole number: up to a step of error in every mean, and, measured, most of what two
+    kernels disagree about. The output's scale grows by about a percent at most, until that number
+    is whole. To be called again after training has moved the ranges.
+    """
+    for config in layer_configs(model).values():
+        source, output = config.source, config.output
+        if not isinstance(config.layer, tf_keras.layers.GlobalAveragePooling2D):
+            continue
+        zero_point = abs(source.zero_point())
+        ratio = float(source.scale()) / float(output.scale())
+        whole = np.floor(zero_point * ratio)
+        if whole < 1:
+            continue  # nothing is added
+        # A little more than whole, or float arithmetic may cut it to one less.
+        wider = zero_point * ratio / (whole + 1e-4)
+        output.low.assign(output.low * wider)
+        output.high.assign(output.high * wider)
+
+
+def _output_quantizer(
+    graph: Graph, node: Node, rule: str | tuple[float, float], observing: Observing
+) -> RangeQuantizer | FixedQuantizer:
+    if not isinstance(rule, str):
+        return FixedQuantizer(*rule)
+    # x · relu6(x + 3) is 0 for every x below -3.
+    before_hard_swish = sorted(n.op for n in graph.consumers(node.name)) == ['mul', 'shift_relu6']
+    fused = [n.op for n in graph.consumers(node.name)] == ['hard_swish']
+    lowest = -3.0 if before_hard_swish or fused else None
+    return RangeQuantizer(observing.decay, observing.steps, lowest)
+
+
+def find_grid(node: Node) -> np.ndarray:
+    """The step of which all weights of an output channel are multiples up to 127, float32 [k].
+
+    Weights that come from another quantized file lie on its grid, and are kept exactly where ours is
+    the same. 0 for channels without such a step, which are all of a trained network's.
+    """
+    assert node.kernel is not None
+    kernel = node.kernel[..., 0] if node.op == 'depthwise' else node.kernel
+    channels = np.sort(np.abs(kernel.reshape(-1, kernel.shape[-1])), axis=0)
+    gaps = np.diff(channels, axis=0, prepend=0.0)
+    largest = channels[-1]
+    step = np.where(gaps > largest * 1e-3, gaps, np.inf).min(axis=0)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        count = np.round(largest / step)
+        step = largest / count  # the mean of many steps is more exact than one
+        misses = np.abs(channels / step - np.round(channels / step)).max(axis=0)
+    # Three weights of a depthwise kernel may lie on a grid by chance; nine seldom do.
+    on_grid = (count <= LEVELS) & (misses < 1e-3) & (len(channels) >= MIN_WEIGHTS_OF_GRID)
+    return np.where(on_grid, step, 0.0).astype(np.float32)
