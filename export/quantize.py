@@ -13,7 +13,6 @@ from tensorflow_model_optimization.quantization.keras import QuantizeWrapperV2
 
 from export.graph import Graph, Node, build
 from export.quantizers import (
-    LEVELS,
     FixedQuantizer,
     LayerConfig,
     RangeQuantizer,
@@ -26,7 +25,6 @@ PIXELS = (-128 / 127.5, 127 / 127.5)
 # So a pixel p stands for (p - 128) / 127.5 in a file, and for p / 127.5 - 1 in training.
 HALF_STEP = 0.5 / 127.5
 SMALLEST_RANGE = 1e-6
-MIN_WEIGHTS_OF_GRID = 8
 # TFLite fixes the scale of LOGISTIC to 1 / 256.
 UNIT = (0.0, 255 / 256)
 
@@ -39,7 +37,9 @@ class Observing:
     steps: int = 0
 
 
-def quantized_model(graph: Graph, ranges: Ranges, observing: Observing = Observing()) -> tf_keras.Model:
+def quantized_model(
+    graph: Graph, ranges: Ranges, observing: Observing = Observing()
+) -> tf_keras.Model:
     """The quantized model of a deploy form.
 
     Args:
@@ -69,10 +69,6 @@ def quantized_model(graph: Graph, ranges: Ranges, observing: Observing = Observi
         return QuantizeWrapperV2(layer, config, name=node.name)
 
     model = build(graph, wrap)
-    configs = layer_configs(model)
-    for node in graph:
-        if node.is_convolution:
-            configs[node.name].weight.grid.assign(find_grid(node))
     set_ranges(model, ranges)
     return model
 
@@ -139,6 +135,7 @@ def layer_configs(model: tf_keras.Model) -> dict[str, LayerConfig]:
         if isinstance(layer, QuantizeWrapperV2)
     }
 
+
 def set_ranges(model: tf_keras.Model, ranges: Ranges) -> None:
     """Sets the ranges of a quantized model.
 
@@ -189,29 +186,10 @@ def _output_quantizer(
 ) -> RangeQuantizer | FixedQuantizer:
     if not isinstance(rule, str):
         return FixedQuantizer(*rule)
-    # x · relu6(x + 3) is 0 for every x below -3.
-    before_hard_swish = sorted(n.op for n in graph.consumers(node.name)) == ['mul', 'shift_relu6']
-    fused = [n.op for n in graph.consumers(node.name)] == ['hard_swish']
-    lowest = -3.0 if before_hard_swish or fused else None
-    return RangeQuantizer(observing.decay, observing.steps, lowest)
+    return RangeQuantizer(observing.decay, observing.steps, smallest_that_counts(graph, node.name))
 
 
-def find_grid(node: Node) -> np.ndarray:
-    """The step of which all weights of an output channel are multiples up to 127, float32 [k].
-
-    Weights that come from another quantized file lie on its grid, and are kept exactly where ours is
-    the same. 0 for channels without such a step, which are all of a trained network's.
-    """
-    assert node.kernel is not None
-    kernel = node.kernel[..., 0] if node.op == 'depthwise' else node.kernel
-    channels = np.sort(np.abs(kernel.reshape(-1, kernel.shape[-1])), axis=0)
-    gaps = np.diff(channels, axis=0, prepend=0.0)
-    largest = channels[-1]
-    step = np.where(gaps > largest * 1e-3, gaps, np.inf).min(axis=0)
-    with np.errstate(invalid='ignore', divide='ignore'):
-        count = np.round(largest / step)
-        step = largest / count  # the mean of many steps is more exact than one
-        misses = np.abs(channels / step - np.round(channels / step)).max(axis=0)
-    # Three weights of a depthwise kernel may lie on a grid by chance; nine seldom do.
-    on_grid = (count <= LEVELS) & (misses < 1e-3) & (len(channels) >= MIN_WEIGHTS_OF_GRID)
-    return np.where(on_grid, step, 0.0).astype(np.float32)
+def smallest_that_counts(graph: Graph, name: str) -> float | None:
+    """-3 for a tensor that only an h-swish takes, which is 0 for all below; None for others."""
+    ops = sorted(node.op for node in graph.consumers(name))
+    return -3.0 if ops in (['hard_swish'], ['mul', 'shift_relu6']) else None

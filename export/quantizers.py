@@ -34,18 +34,15 @@ class RangeQuantizer(quantizers.Quantizer):
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
         """Makes the variables, among the wrapped layer's."""
-        self.low, self.high = (
-            layer.add_weight(
-                f'{name}_{part}',
-                (),
-                initializer=tf_keras.initializers.Zeros(),
-                trainable=False,
-                # As the statistics of a batch normalisation: a replica moves its own.
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.MEAN,
-            )
-            for part in ('low', 'high')
-        )
+        # As the statistics of a batch normalisation: each replica moves its own.
+        kind = {
+            'initializer': tf_keras.initializers.Zeros(),
+            'trainable': False,
+            'synchronization': tf.VariableSynchronization.ON_READ,
+            'aggregation': tf.VariableAggregation.MEAN,
+        }
+        self.low = layer.add_weight(f'{name}_low', (), **kind)
+        self.high = layer.add_weight(f'{name}_high', (), **kind)
         return {'low': self.low, 'high': self.high}
 
     def follow(self, step: tf.Variable) -> None:
@@ -60,7 +57,9 @@ class RangeQuantizer(quantizers.Quantizer):
         """The int8 value that stands for 0."""
         return round(-128 - float(self.low) / float(self.scale()))
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any
+    ) -> tf.Tensor:
         """Rounds to the nearest step in the range."""
         if training and self.observe_steps and self._step is not None:
             self._observe(inputs, tf.cast(self._step < self.observe_steps, tf.float32))
@@ -99,7 +98,9 @@ class FixedQuantizer(quantizers.Quantizer):
         """The int8 value that stands for 0."""
         return round(-128 - self.low / float(self.scale()))
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any
+    ) -> tf.Tensor:
         """Rounds to the nearest step in the range."""
         if not self.active:
             return inputs
@@ -136,22 +137,19 @@ class WeightQuantizer(quantizers.Quantizer):
         self._bias = layer.bias
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
-        """Makes the variable, among the wrapped layer's."""
-        # The step of the file that the weights come from; 0 where they come from training.
-        self.grid = layer.add_weight(
-            'grid', self._bias.shape, initializer=tf_keras.initializers.Zeros(), trainable=False
-        )
-        return {'grid': self.grid}
+        """Needs no variables."""
+        return {}
 
     def scale(self) -> tf.Tensor:
         """The size of one step of each output channel, float32 [k]."""
         limit = tf.reduce_max(tf.abs(self._channels_last(self._kernel)), axis=[0, 1, 2])
         floor = tf.abs(self._bias) / (MAX_BIAS_STEPS * tf.maximum(self.source.scale(), 1e-30))
         # A channel without any weight has a scale, too.
-        scale = tf.maximum(tf.maximum(limit / LEVELS, floor), 1e-20)
-        return tf.stop_gradient(tf.where(self.grid > 0.0, self.grid, scale))
+        return tf.stop_gradient(tf.maximum(tf.maximum(limit / LEVELS, floor), 1e-20))
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any
+    ) -> tf.Tensor:
         """The kernel, rounded."""
         if not self.active:
             return inputs
@@ -185,7 +183,9 @@ class BiasQuantizer(quantizers.Quantizer):
         """Needs no variables."""
         return {}
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any
+    ) -> tf.Tensor:
         """The bias, rounded; its gradient passes through."""
         if not self._weight.active:
             return inputs
@@ -239,6 +239,7 @@ class LayerConfig(QuantizeConfig):
         self, layer: tf_keras.layers.Layer, quantize_activations: list
     ) -> None:
         """Nothing to set."""
+        del layer, quantize_activations
 
     def get_output_quantizers(self, layer: tf_keras.layers.Layer) -> list:
         """The one of the output."""
