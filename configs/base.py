@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.dataset = 'imagenet2012'  # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes
     c.data.data_dir = ''  # where TFDS keeps prepared datasets; '' is TFDS's own default
+    c.data.background = False  # class 0 is a background that no image has: 1001 classes
     c.data.max_bad_fraction = 0.01  # of images that cannot be decoded; beyond it the run stops
     c.data.shuffle_buffer = 16384  # encoded examples; a smaller dataset is shuffled as a whole
 
@@ -61,6 +62,19 @@ def get_config() -> ConfigDict:
 
     c.ema = ConfigDict()
     c.ema.decay = 0.9999  # of weights and BN statistics, reached by (1 + step) / (10 + step)
+
+    c.distill = ConfigDict()  # of quantization-aware training, whose teacher is the float network
+    c.distill.weight = (
+        0.0  # of the teacher's answers in the loss, in [0, 1]; the labels get the rest
+    )
+    c.distill.temperature = 1.0  # both answers are divided by it
+
+    c.quantize = ConfigDict()  # see configs/quantize.py
+    c.quantize.calibration_images = 400  # of the training set, for the ranges of activations
+    c.quantize.search_images = 32  # of these, for what ranges cost the answers; 0: extremes
+    c.quantize.observe_epochs = 0.0  # in which training moves the ranges; then they are frozen
+    c.quantize.observer_decay = 0.99  # a step, of the moving average of each batch's extremes
+    c.quantize.source = ''  # checksum of the float weights to start from; the export sets it
 
     c.eval = ConfigDict()
     c.eval.batch_size = 1024  # global

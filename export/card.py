@@ -5,6 +5,7 @@ import datetime
 import importlib.metadata
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,29 @@ def card_path(model_path: str | os.PathLike) -> Path:
 
 
 def make_card(
-    model_path: str | os.PathLike, run: 'Run', *, scheme: str, step: int, evaluation: dict
+    model_path: str | os.PathLike,
+    run: 'Run',
+    *,
+    scheme: str,
+    step: int,
+    evaluation: dict,
+    labels: Sequence[str],
+    probabilities: bool,
+    hard_swish: str,
+    method: str | None,
 ) -> dict:
     """Describes an exported file.
 
     Args:
       model_path: the file, already written.
       run: what it was trained as.
-      scheme: 'float32' or 'int8'.
+      scheme: 'float32', 'int8', …
       step: training steps of the checkpoint.
-      evaluation: as `export.verify.compare` returns it.
+      evaluation: as `export.verify.compare` returns it, and more.
+      labels: the names of the classes.
+      probabilities: whether the file ends with a softmax.
+      hard_swish: 'fused' or 'decomposed'.
+      method: how an int8 file was quantized: 'ptq' or 'qat'.
 
     Returns:
       Plain JSON values.
@@ -49,10 +63,15 @@ def make_card(
         'name': Path(model_path).stem,
         'task': run.config.task,
         'scheme': scheme,
+        'method': method,
+        'hard_swish': hard_swish,
         'size_bytes': size_bytes,
         'sha256': sha256,
         'input': _tensor(interpreter.get_input_details()[0]),
-        'output': {**_tensor(interpreter.get_output_details()[0]), 'activation': 'none (logits)'},
+        'output': {
+            **_tensor(interpreter.get_output_details()[0]),
+            'activation': 'softmax' if probabilities else 'none (logits)',
+        },
         'preprocessing': PREPROCESSING.format(
             crop=run.config.augment.eval_crop, height=height, width=width
         ),
@@ -61,7 +80,7 @@ def make_card(
         'trained_steps': step,
         'spec': state['spec'],
         'config': state['config'],
-        'labels': state['labels'],
+        'labels': list(labels),
         'versions': {
             name: importlib.metadata.version(name)
             for name in ('tensorflow', 'tf-keras', 'ai-edge-litert')
@@ -91,6 +110,23 @@ def read_card(model_path: str | os.PathLike) -> dict | None:
     if not isinstance(card, dict):
         raise ValueError(f'card {path} is no JSON object; export again or remove it')
     return card
+
+
+def describe(model_path: str | os.PathLike, card: dict) -> str:
+    """The card in a line, for a terminal."""
+    evaluation = card['evaluation']
+    parts = [
+        f'{card["size_bytes"] / 1e6:.2f} MB',
+        f'{card["partitions"]} XNNPACK partition{"s" if card["partitions"] != 1 else ""}',
+        f'top-1 {evaluation["file"]["top1"]:.4f} (float {evaluation["float"]["top1"]:.4f}, '
+        f'Keras {evaluation["keras"]["top1"]:.4f})',
+        f'agreement {evaluation["agreement"]:.4f}',
+    ]
+    if layers := evaluation.get('layers'):
+        departing = layers['first_departing']
+        parts.append(f'departs first at {departing}' if departing else 'no layer departs')
+        parts.append(f'costliest in int8: {next(iter(layers["costliest_in_int8"]))}')
+    return f'{os.fspath(model_path)}: ' + ', '.join(parts)
 
 
 def _tensor(detail: dict) -> dict:

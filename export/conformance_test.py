@@ -5,8 +5,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from export.convert import convert_float
-from export.tflite_file import TFLiteModel, dissect
+from export.calibrate import calibrate
+from export.convert import convert_float, convert_int8
+from export.deploy import deploy_form, deploy_graph
+from export.quantize import quantized_model, to_pixel_grid
+from export.tflite_file import TFLiteModel, dissect, open_interpreter
 from mobilenet_v3 import SPECS, build_backbone, build_model, count
 from mobilenet_v3.cost import endpoint_shapes
 from mobilenet_v3.spec import endpoints
@@ -41,9 +44,13 @@ def name(request):
 
 @pytest.fixture(scope='module')
 def model(name):
-    """The network after two training batches, so that its activations are of order one."""
+    return normalized_model(name)
+
+
+def normalized_model(name, multiplier=1.0):
+    """The network after a training batch, so that its activations are of order one."""
     tf_keras.utils.set_random_seed(0)
-    model = build_model(name, resolution=RESOLUTION, num_classes=NUM_CLASSES)
+    model = build_model(name, multiplier=multiplier, resolution=RESOLUTION, num_classes=NUM_CLASSES)
     for layer in model.layers:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
             layer.momentum = 0.0  # the statistics of the last batch
@@ -51,9 +58,11 @@ def model(name):
     return model
 
 
-def images(number):
-    rng = np.random.default_rng(0)
-    return rng.uniform(-1, 1, (number, RESOLUTION, RESOLUTION, 3)).astype(np.float32)
+def images(number, seed=0):
+    """Noise of whole pixels, as training scales them."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (number, RESOLUTION, RESOLUTION, 3))
+    return pixels.astype(np.float32) / 127.5 - 1
 
 
 def test_parameters_are_those_of_the_count_and_of_the_papers(name, model):
@@ -131,3 +140,46 @@ def test_the_float_file_is_one_piece_with_one_op_an_h_swish(name, model, tmp_pat
     batch = images(3)
     expected = model(batch, training=False).numpy()
     np.testing.assert_allclose(TFLiteModel(path)(batch), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('form', ['fused', 'decomposed'])
+def test_the_deploy_form_gives_what_the_model_gives(name, model, form):
+    deployed = deploy_form(model, hard_swish=form)
+    kinds = {type(layer).__name__ for layer in deployed.layers}
+    # Every factor finds a convolution: nothing is multiplied by a constant.
+    assert not kinds & {'BatchNormalization', 'HardSigmoid', 'Scale'}
+    assert ('HardSwish' in kinds) == (form == 'fused' and EXPECTED[name][0] > 0)
+    batch = images(3)
+    expected = model(batch, training=False).numpy()
+    np.testing.assert_allclose(deployed(batch), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_int8_file_is_one_piece_and_answers_as_keras(name, model, tmp_path):
+    check_int8(name, model, tmp_path / 'model.tflite')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('multiplier', [0.35, 0.75, 1.25])
+@pytest.mark.parametrize('v3', [name for name in SPECS if name.startswith(('large', 'small'))])
+def test_so_are_the_widths_of_v3(v3, multiplier, tmp_path):
+    check_int8(v3, normalized_model(v3, multiplier), tmp_path / 'model.tflite')
+
+
+def check_int8(name, model, path):
+    """One partition, no float op, and the answers of the quantized Keras model."""
+    graph = deploy_graph(model, hard_swish='decomposed')
+    quantized = quantized_model(graph, calibrate(graph, images(16), search_images=0))
+    path.write_bytes(convert_int8(quantized))
+    anatomy = dissect(path)
+    assert anatomy.float_ops == {}
+    # uint8 to int8 at the image, and back at the logits.
+    assert (anatomy.partitions, anatomy.outside) == (1, {'QUANTIZE': 2})
+    assert anatomy.ops.get('ADD', 0) >= EXPECTED[name][0]
+    assert 'HARD_SWISH' not in anatomy.ops
+    batch = images(8, seed=1)
+    step, _ = open_interpreter(path).get_output_details()[0]['quantization']
+    expected = quantized(to_pixel_grid(batch), training=False).numpy()
+    differences = np.abs(TFLiteModel(path)(batch) - expected) / step
+    print(f'{name}: {differences.mean():.3f} steps on average, {differences.max():.1f} at most')
+    assert differences.mean() <= 1.0

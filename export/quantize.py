@@ -9,12 +9,12 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tensorflow_model_optimization.quantization.keras import QuantizeWrapperV2
 
 from export.graph import Graph, Node, build
 from export.quantizers import (
     FixedQuantizer,
     LayerConfig,
+    QuantizedLayer,
     RangeQuantizer,
     WeightQuantizer,
 )
@@ -66,7 +66,7 @@ def quantized_model(
         source = quantizers.get(node.inputs[0])  # none before the images are rounded
         weight = WeightQuantizer(layer, source) if node.is_convolution else None
         config = LayerConfig(layer, output, source, weight)
-        return QuantizeWrapperV2(layer, config, name=node.name)
+        return QuantizedLayer(layer, config)
 
     model = build(graph, wrap)
     set_ranges(model, ranges)
@@ -132,7 +132,7 @@ def layer_configs(model: tf_keras.Model) -> dict[str, LayerConfig]:
     return {
         layer.name: layer.quantize_config
         for layer in model.layers
-        if isinstance(layer, QuantizeWrapperV2)
+        if isinstance(layer, QuantizedLayer)
     }
 
 

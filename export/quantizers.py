@@ -9,7 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tensorflow_model_optimization.quantization.keras import QuantizeConfig, quantizers
+from tensorflow_model_optimization.quantization.keras import (
+    QuantizeConfig,
+    QuantizeWrapperV2,
+    quantizers,
+)
 
 LEVELS = 127  # int8 weights are symmetric and leave out -128
 STEPS = 255  # between the lowest and the highest of 256 values
@@ -257,3 +261,16 @@ class LayerConfig(QuantizeConfig):
 
 def _kernel_name(layer: tf_keras.layers.Layer) -> str:
     return 'depthwise_kernel' if isinstance(layer, tf_keras.layers.DepthwiseConv2D) else 'kernel'
+
+
+class QuantizedLayer(QuantizeWrapperV2):
+    """A layer of the deploy form that rounds; it bears the layer's name."""
+
+    def __init__(self, layer: tf_keras.layers.Layer, config: LayerConfig) -> None:
+        super().__init__(layer, config, name=layer.name)
+
+    def follow(self, step: tf.Variable, seed: int) -> None:
+        """Lets the range move with training; `train.trainer` calls it."""
+        del seed  # nothing is random here
+        if isinstance(self.quantize_config.output, RangeQuantizer):
+            self.quantize_config.output.follow(step)

@@ -1,76 +1,255 @@
-"""The export stage: a run's newest checkpoint to .tflite files with cards."""
+"""The export stage: a trained network to .tflite files, each verified and with a card."""
 
+import dataclasses
+import functools
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
+from ml_collections import ConfigDict
 
-from export import convert, verify
+from export import convert, layers, metadata, verify
+from export.calibrate import calibrate
 from export.card import make_card, write_card
-from train.data.source import Source, open_source
-from train.files import write_file
-from train.run import Run, load_trained
-from train.tasks.classification import Classification
+from export.deploy import HardSwishForm, deploy_form, deploy_graph
+from export.finetune import checksum, finetune, quantized_run
+from export.graph import Graph, build
+from export.quantize import Ranges, quantized_model, to_pixel_grid
+from export.sensitivity import Sensitivity
+from export.start import Trained
+from train.files import write_file, write_json
+
+Method = Literal['qat', 'ptq']
+SCHEMES = ('int8', 'int16x8', 'dynamic', 'float16')
+LAYER_IMAGES = 4  # for the comparison layer by layer
 
 
-def export_run(workdir: str, output: str, *, quantize: bool, data_dir: str = '') -> list[str]:
-    """Exports the averaged weights of the newest checkpoint in `workdir`.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to write.
+
+    Attributes:
+      output: folder for the files; made where it is missing.
+      schemes: of SCHEMES, beside float32.
+      method: 'qat' trains the int8 network after calibration, 'ptq' does not.
+      io: type of the int8 file's input and output.
+      probabilities: whether files end with a softmax.
+      hard_swish: 'auto' is fused where activations are floats and decomposed where they are not.
+      metadata: whether files carry what MediaPipe Tasks asks for.
+      labels: names of the classes for metadata and card, where they are not the dataset's.
+    """
+
+    output: str
+    schemes: tuple[str, ...] = ()
+    method: Method = 'qat'
+    io: convert.IOType = 'uint8'
+    probabilities: bool = False
+    hard_swish: Literal['auto'] | HardSwishForm = 'auto'
+    metadata: bool = False
+    labels: tuple[str, ...] | None = None
+
+
+def export(
+    trained: Trained,
+    options: Options,
+    recipe: ConfigDict,
+    strategy: tf.distribute.Strategy | None = None,
+) -> list[str] | None:
+    """Writes the float32 file and one of each scheme.
 
     Args:
-      workdir: the folder of a run of train.main.
-      output: folder for the files; made where it is missing.
-      quantize: whether to write the int8 file beside the float one.
-      data_dir: where TFDS keeps prepared datasets, where that differs from the run's.
+      trained: the network.
+      options: what to write.
+      recipe: of `configs/quantize.py`: calibration and quantization-aware training.
+      strategy: where to train.
 
     Returns:
-      The files written, each with a card beside it.
+      The files written, each with a card beside it; None if a signal stopped the training, which
+      the same command continues.
 
     Raises:
-      ValueError: `workdir` has no checkpoint, or the dataset is no longer the run's.
+      ValueError: an option does not fit the network, or the network cannot be quantized.
     """
-    run, model, state = load_trained(workdir)
-    task = run.make_task()
-    source = open_run_source(run, data_dir)
-    reference = verify.make_reference(model, task, source.val)
-    contents = {'float32': convert.convert_float(model)}
-    if quantize:
-        contents['int8'] = convert.convert_int8(model, _calibration_images(source, task))
+    _check(trained, options)
     try:
-        os.makedirs(output, exist_ok=True)
+        os.makedirs(options.output, exist_ok=True)
     except OSError as e:
-        raise ValueError(f'cannot make --output={output}: {e}') from None
+        raise ValueError(f'cannot make --output={options.output}: {e}') from None
+    stage = _Stage(trained, options, recipe, strategy)
     paths = []
-    for scheme, content in contents.items():
-        path = os.path.join(output, f'{run.spec.name}_{scheme}.tflite')
-        write_file(path, content)
-        evaluation = verify.compare(path, task, reference)
-        card = make_card(path, run, scheme=scheme, step=state['step'], evaluation=evaluation)
-        write_card(path, card)
+    for scheme in ('float32', *options.schemes):
+        path = stage.write(scheme)
+        if path is None:
+            return None
         paths.append(path)
     return paths
 
 
-def open_run_source(run: Run, data_dir: str = '') -> Source:
-    """Opens the dataset that a run was trained on.
+class _Stage:
+    """One network on its way to several files, which share what is costly to compute."""
 
-    Raises:
-      ValueError: it is gone, or has other classes now.
-    """
-    config = run.config.data.copy_and_resolve_references()
-    if data_dir:
-        config.data_dir = data_dir
-    source = open_source(config)
-    if source.labels != run.labels:
-        raise ValueError(
-            f'{source.name} has {len(source.labels)} classes, other than the {len(run.labels)} that '
-            'the run was trained on; export beside the data of the run'
+    def __init__(
+        self,
+        trained: Trained,
+        options: Options,
+        recipe: ConfigDict,
+        strategy: tf.distribute.Strategy | None,
+    ) -> None:
+        self._trained, self._options, self._strategy = trained, options, strategy
+        self._recipe = recipe
+        self._task = trained.run.make_task()
+        self._float = verify.make_reference(
+            functools.partial(trained.model, training=False), self._task, trained.source.val
         )
-    return source
+
+    def write(self, scheme: str) -> str | None:
+        """Converts, writes, verifies and describes one file; None where training was stopped."""
+        form = self._form(scheme)
+        if scheme == 'int8':
+            quantized = self._quantized(form)
+            if quantized is None:
+                return None
+            content = convert.convert_int8(
+                quantized, io=self._options.io, probabilities=self._options.probabilities
+            )
+        else:
+            quantized, content = None, self._convert(scheme, form)
+        path = self._path(scheme, form)
+        write_file(path, self._with_metadata(content, scheme))
+        evaluation = self._verify(path, quantized)
+        if quantized is not None:
+            evaluation['layers'] = self._compare_layers(path, quantized)
+        card = make_card(
+            path,
+            self._trained.run,
+            scheme=scheme,
+            step=self._trained.step,
+            evaluation=evaluation,
+            labels=self._options.labels or self._trained.run.labels,
+            probabilities=self._options.probabilities,
+            hard_swish=form,
+            method=self._options.method if scheme == 'int8' else None,
+        )
+        write_card(path, card)
+        return path
+
+    def _form(self, scheme: str) -> HardSwishForm:
+        if self._options.hard_swish != 'auto':
+            return self._options.hard_swish
+        # Only float activations have a delegated HARD_SWISH.
+        return 'decomposed' if scheme in ('int8', 'int16x8') else 'fused'
+
+    def _path(self, scheme: str, form: HardSwishForm) -> str:
+        other = '' if self._options.hard_swish == 'auto' else f'_{form}'
+        return os.path.join(
+            self._options.output, f'{self._trained.run.spec.name}_{scheme}{other}.tflite'
+        )
+
+    def _convert(self, scheme: str, form: HardSwishForm) -> bytes:
+        model = deploy_form(self._trained.model, hard_swish=form)
+        converters: dict[str, Callable[..., bytes]] = {
+            'float32': convert.convert_float,
+            'dynamic': convert.convert_dynamic,
+            'float16': convert.convert_float16,
+            'int16x8': functools.partial(convert.convert_int16, images=self._calibration_images),
+        }
+        return converters[scheme](model, probabilities=self._options.probabilities)
+
+    def _quantized(self, form: HardSwishForm) -> tf_keras.Model | None:
+        """The quantized model, calibrated and, where it is asked for, trained."""
+        graph = deploy_graph(self._trained.model, hard_swish=form)
+        ranges = self._ranges(graph, form)
+        if self._options.method == 'ptq':
+            return quantized_model(graph, ranges)
+        run = quantized_run(self._trained.run, self._recipe, self._trained.model)
+        workdir = os.path.join(self._options.output, f'{run.spec.name}_{form}_training')
+        return finetune(run, self._trained.source, graph, ranges, workdir, self._strategy)
+
+    def _ranges(self, graph: Graph, form: HardSwishForm) -> Ranges:
+        """Calibrates, or reads what an earlier call on the same network found."""
+        quantize = self._recipe.quantize
+        path = Path(self._options.output, f'{graph.name}_{form}_ranges.json')
+        made_of = {
+            'weights': checksum(self._trained.model),
+            'calibration_images': quantize.calibration_images,
+            'search_images': quantize.search_images,
+        }
+        if path.is_file():
+            saved = json.loads(path.read_text(encoding='utf-8'))
+            if saved.get('made_of') == made_of:
+                return {name: (low, high) for name, (low, high) in saved['ranges'].items()}
+        ranges = calibrate(graph, self._calibration_images, search_images=quantize.search_images)
+        write_json(path, {'made_of': made_of, 'ranges': ranges})
+        return ranges
+
+    @functools.cached_property
+    def _calibration_images(self) -> np.ndarray:
+        """Images of the training set as evaluation sees them, in a fixed random order."""
+        task, train = self._task, self._trained.source.train
+        count = min(self._recipe.quantize.calibration_images, train.num_examples)
+        examples = train.shuffled(0, 0).take(count).map(task.eval_example)
+        batches = [b['image'].numpy() for b in examples.batch(16).map(task.eval_batch)]
+        return np.concatenate(batches) if batches else np.zeros((0, *task.resolution, 3), 'f')
+
+    def _with_metadata(self, content: bytes, scheme: str) -> bytes:
+        if not self._options.metadata:
+            return content
+        run = self._trained.run
+        return metadata.add_metadata(
+            content,
+            name=run.spec.name,
+            description=f'{run.spec.name}, {scheme}, trained on {run.config.data.dataset}',
+            labels=self._options.labels or run.labels,
+            probabilities=self._options.probabilities,
+        )
+
+    def _verify(self, path: str, quantized: tf_keras.Model | None) -> dict:
+        reference, probabilities = self._float, self._options.probabilities
+        if quantized is not None:
+            reference = verify.make_reference(
+                lambda images: quantized(to_pixel_grid(images), training=False),
+                self._task,
+                self._trained.source.val,
+            )
+        answers = verify.run_file(path, reference, probabilities=probabilities)
+        evaluation = verify.compare(answers, reference, probabilities=probabilities)
+        evaluation['float'] = self._float.metrics
+        evaluation['agreement_with_float'] = verify.agreement(
+            answers.statistics, self._float.statistics
+        )
+        if quantized is not None:
+            others = verify.run_file(path, reference, probabilities=probabilities, delegate=False)
+            evaluation['kernels'] = verify.compare_kernels(answers, others)
+        return evaluation
+
+    def _compare_layers(self, path: str, quantized: tf_keras.Model) -> dict:
+        """Writes the table and the plot of all layers; what the card says of them."""
+        images = self._calibration_images
+        differences = layers.compare_layers(
+            quantized, Path(path).read_bytes(), images[:LAYER_IMAGES]
+        )
+        ranking = Sensitivity(quantized, images[: self._recipe.quantize.search_images]).ranking()
+        stem = os.path.splitext(path)[0]
+        table = layers.layers_table(differences, dict(ranking))
+        write_file(f'{stem}_layers.md', table.encode())
+        layers.plot_layers(f'{stem}_layers.png', differences, dict(ranking))
+        costliest = {name: noise for name, noise in ranking[:5]}
+        return {**layers.summarize_layers(differences), 'costliest_in_int8': costliest}
 
 
-def _calibration_images(source: Source, task: Classification) -> Iterator[np.ndarray]:
-    """Images of the training set as evaluation sees them, in a fixed random order."""
-    examples = source.train.shuffled(0, 0).take(convert.CALIBRATION_IMAGES)
-    for batch in examples.map(task.eval_example).batch(1).map(task.eval_batch):
-        yield tf.squeeze(batch['image'], 0).numpy()
+def _check(trained: Trained, options: Options) -> None:
+    unknown = set(options.schemes) - set(SCHEMES)
+    if unknown:
+        raise ValueError(
+            f'unknown scheme {sorted(unknown)[0]!r}; expected some of {", ".join(SCHEMES)}'
+        )
+    classes = len(trained.run.labels)
+    if options.labels is not None and len(options.labels) != classes:
+        raise ValueError(f'--labels names {len(options.labels)} classes, the network has {classes}')
+    if options.metadata and not metadata.available():
+        raise ValueError(f'--metadata needs MediaPipe, which is not installed: {metadata.INSTALL}')

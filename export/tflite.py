@@ -1,9 +1,14 @@
-"""Exports a run to .tflite files with cards.
+"""Exports a network to .tflite files with cards.
 
-python -m export.tflite --workdir=runs/photos --output=exported --quantize
+    python -m export.tflite --workdir=runs/photos --output=exported --quantize
+    python -m export.tflite --model=small --num_classes=1001 --init=WEIGHTS.npz \\
+        --dataset=folder:PHOTOS --output=exported --quantize --method=ptq
 """
 
+import os
+
 from absl import flags
+from ml_collections import config_flags
 
 from train import cli
 
@@ -12,28 +17,76 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Defines the flags."""
-    flags.DEFINE_string('workdir', None, 'Folder of a run of train.main.', required=True)
+    config_flags.DEFINE_config_file(
+        'config',
+        os.path.join(os.path.dirname(__file__), '..', 'configs', 'quantize.py'),
+        'Recipe of quantization; any value of it can be set by --config.a.b=VALUE.',
+    )
+    flags.DEFINE_string('workdir', None, 'Folder of a run of train.main.')
+    flags.DEFINE_string('init', None, 'Released weights (.npz) instead of a run.')
+    flags.DEFINE_string('model', 'large', 'With --init: network or spec file.')
+    flags.DEFINE_float('multiplier', 1.0, 'With --init: width multiplier α.')
+    flags.DEFINE_integer('resolution', 224, 'With --init: side of the input in pixels.')
+    flags.DEFINE_integer('num_classes', None, 'With --init: 1001 is 1000 after a background.')
+    flags.DEFINE_string('dataset', None, 'With --init: TFDS name, folder:PATH, tfrecord:PATH.')
     flags.DEFINE_string('output', None, 'Folder for the files.', required=True)
-    flags.DEFINE_bool('quantize', False, 'Write the int8 file, too.')
+    flags.DEFINE_bool('quantize', False, 'Write the files of --scheme, too.')
+    flags.DEFINE_list('scheme', ['int8'], 'Of int8, int16x8, dynamic, float16.')
+    flags.DEFINE_enum('method', 'qat', ['qat', 'ptq'], 'int8: with training, or without.')
+    flags.DEFINE_enum('io', 'uint8', ['uint8', 'int8', 'float32'], 'int8: input and output.')
+    flags.DEFINE_enum('outputs', 'logits', ['logits', 'probabilities'], 'What files give.')
+    flags.DEFINE_enum(
+        'hard_swish', 'auto', ['auto', 'fused', 'decomposed'], 'auto: float fused, int8 decomposed.'
+    )
+    flags.DEFINE_bool('metadata', False, 'For MediaPipe Tasks; see the README.')
+    flags.DEFINE_string('labels', None, 'File with the name of each class, a line each.')
     flags.DEFINE_string('data_dir', '', "Where TFDS keeps prepared datasets; '' as the run had it.")
+    flags.DEFINE_string('tpu', '', "For training: TPU name, grpc://HOST:PORT, or 'local'.")
 
 
 def main() -> None:
     """Flags to one call."""
+    if (FLAGS.workdir is None) == (FLAGS.init is None):
+        raise ValueError('expected either --workdir, a run of train.main, or --init, weights')
+    labels = _read_labels(FLAGS.labels) if FLAGS.labels else None
     cli.import_tensorflow()
-    from export.card import read_card
-    from export.stage import export_run
+    from export import stage
+    from export.card import describe, read_card
+    from export.start import from_run, from_weights
+    from train.strategy import make_strategy
 
-    for path in export_run(
-        FLAGS.workdir, FLAGS.output, quantize=FLAGS.quantize, data_dir=FLAGS.data_dir
-    ):
-        card = read_card(path) or {}
-        evaluation = card['evaluation']
-        print(
-            f'{path}: {card["size_bytes"] / 1e6:.2f} MB, {card["partitions"]} XNNPACK partitions, '
-            f'top-1 {evaluation["file"]["top1"]:.4f} (Keras {evaluation["keras"]["top1"]:.4f}), '
-            f'agreement {evaluation["agreement"]:.4f}'
-        )
+    strategy = make_strategy(FLAGS.tpu)
+    if FLAGS.workdir:
+        trained = from_run(FLAGS.workdir, FLAGS.data_dir)
+    else:
+        trained = from_weights(_init_config(), FLAGS.init, FLAGS.num_classes)
+    options = stage.Options(
+        output=FLAGS.output,
+        schemes=tuple(FLAGS.scheme) if FLAGS.quantize else (),
+        method=FLAGS.method,
+        io=FLAGS.io,
+        probabilities=FLAGS.outputs == 'probabilities',
+        hard_swish=FLAGS.hard_swish,
+        metadata=FLAGS.metadata,
+        labels=labels,
+    )
+    for path in stage.export(trained, options, FLAGS.config, strategy) or ():
+        print(describe(path, read_card(path) or {}))
+
+
+def _init_config():  # type: ignore[no-untyped-def]
+    if FLAGS.dataset is None:
+        raise ValueError('--init needs --dataset, for calibration and evaluation')
+    config = FLAGS.config
+    config.model.name, config.model.multiplier = FLAGS.model, FLAGS.multiplier
+    config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
+    config.data.dataset, config.data.data_dir = FLAGS.dataset, FLAGS.data_dir
+    return config
+
+
+def _read_labels(path: str) -> tuple[str, ...]:
+    with open(path, encoding='utf-8') as lines:
+        return tuple(line.rstrip('\n') for line in lines if line.strip())
 
 
 if __name__ == '__main__':

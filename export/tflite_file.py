@@ -65,6 +65,13 @@ def unreadable(path: str | os.PathLike, error: Exception) -> ValueError:
     )
 
 
+def open_content(content: bytes) -> Any:
+    """An interpreter for the content of a file, not yet allocated; one thread, XNNPACK."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_content=content, num_threads=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Anatomy:
     """What a file is made of.
@@ -149,18 +156,30 @@ class TFLiteModel:
         """Maps float images [N, H, W, C] in [-1, 1] to the real values of the output, [N, …]."""
         results = []
         for image in images:
-            self._interpreter.set_tensor(self._input['index'], self._as_input(image[np.newaxis]))
+            pixels = quantize_image(image[np.newaxis], self._input)
+            self._interpreter.set_tensor(self._input['index'], pixels)
             self._interpreter.invoke()
             output = self._interpreter.get_tensor(self._output['index'])
             results.append(dequantize(output, self._output)[0])
         return np.stack(results)
 
-    def _as_input(self, images: np.ndarray) -> np.ndarray:
-        if self._input['dtype'] == np.uint8:
-            # The pixels themselves, as an app feeds them: by scale and zero point they would fall
-            # half way between two steps.
-            return np.round((images + 1.0) * 127.5).astype(np.uint8)
-        return quantize(images, self._input)
+    @property
+    def output_scale(self) -> float:
+        """The size of one step of the output; 0 for floats."""
+        return float(self._output['quantization'][0])
+
+
+def quantize_image(images: np.ndarray, detail: dict) -> np.ndarray:
+    """Images in [-1, 1] in the dtype of an input.
+
+    8-bit inputs take the pixels themselves, as an app feeds them: by scale and zero point they would
+    fall half way between two steps.
+    """
+    dtype = np.dtype(detail['dtype'])
+    if dtype.itemsize > 1:
+        return quantize(images, detail)
+    pixels = np.round((images + 1.0) * 127.5)
+    return (pixels + np.iinfo(dtype).min).astype(dtype)
 
 
 def quantize(values: np.ndarray, detail: dict) -> np.ndarray:

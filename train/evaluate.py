@@ -8,7 +8,7 @@ import tf_keras
 
 from train.data import pipeline
 from train.data.source import Split
-from train.tasks.classification import Classification
+from train.task import Task
 
 Statistics = dict[str, np.ndarray]
 
@@ -25,7 +25,7 @@ class Evaluator:
 
     def __init__(
         self,
-        task: Classification,
+        task: Task,
         split: Split,
         strategy: tf.distribute.Strategy,
         batch_size: int,

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
@@ -20,6 +21,7 @@ from train.evaluate import Evaluator
 from train.files import write_json
 from train.log import RunLog
 from train.run import Run, checkpoint_folder, differences, resolve_spec
+from train.task import Task
 from train.trainer import Metrics, Trainer
 
 RESULTS_FILE = 'results.json'
@@ -45,25 +47,53 @@ def run(
     Raises:
       ValueError: the config is not valid, `workdir` holds another run, or the loss diverged.
     """
-    strategy = strategy or tf.distribute.get_strategy()
     spec = resolve_spec(config)
     source = open_source(config.data)
+    trainer = train(Run(config, spec, source.labels), source, workdir, strategy)
+    return trainer.metrics if trainer else None
+
+
+def train(
+    run_: Run,
+    source: Source,
+    workdir: str,
+    strategy: tf.distribute.Strategy | None = None,
+    make_task: Callable[[Run], Task] = Run.make_task,
+) -> Trainer | None:
+    """Trains one run, as `run` does.
+
+    Args:
+      run_: what to train.
+      source: its data.
+      workdir: as above.
+      strategy: as above.
+      make_task: called in the strategy's scope; a task that trains something else than the network
+        itself, such as its quantized form.
+
+    Returns:
+      The trainer with the trained model, its average and their metrics; None if a signal stopped
+      the run.
+
+    Raises:
+      ValueError: as above.
+    """
+    config = run_.config
+    strategy = strategy or tf.distribute.get_strategy()
     _check_batches(config, source, strategy)
-    run_ = Run(config, spec, source.labels)
     saved = _find_checkpoint(run_, workdir)
 
     _make_deterministic(config)
     clock = _Clock(config, source.train.num_examples)
     with strategy.scope():
-        task = run_.make_task()
-        trainer = Trainer(task, strategy, clock.steps_per_epoch, clock.total_steps)
+        trainer = Trainer(make_task(run_), strategy, clock.steps_per_epoch, clock.total_steps)
     start_step = 0
     if saved is not None:
         trainer.checkpoint.read(saved.variables).assert_consumed()
         start_step = saved.state['step']
 
     session = _Session(run_, source, trainer, workdir, clock, strategies.is_chief(strategy))
-    return session.train(start_step)
+    trainer.metrics = session.train(start_step)
+    return trainer if trainer.metrics is not None else None
 
 
 class _Clock:
@@ -248,7 +278,8 @@ def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:
     ours = json.loads(json.dumps(run_.to_state()))
     if 'config' not in saved.state or 'spec' not in saved.state:
         raise ValueError(f'{saved.path} is no checkpoint of a run; use another --workdir')
-    if differing := differences(ours, saved.state):
+    theirs = json.loads(json.dumps(Run.from_state(saved.state).to_state()))
+    if differing := differences(ours, theirs):
         raise ValueError(
             f'{workdir} holds another run; use another --workdir or the same values. These differ: '
             + '; '.join(differing)

@@ -124,7 +124,8 @@ class MovingAverage:
     def __init__(self, model: tf_keras.Model, averaged: tf_keras.Model, decay: float) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f'config.ema.decay is {decay}; expected in [0, 1)')
-        self._pairs = list(zip(averaged.weights, model.weights, strict=True))
+        pairs = zip(averaged.weights, model.weights, strict=True)
+        self._pairs = [pair for pair in pairs if pair[0].dtype.is_floating]
         self._decay = decay
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ import os
 import tf_keras
 from ml_collections import ConfigDict
 
+from configs import base
 from mobilenet_v3.cost import check_resolution
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
@@ -67,8 +68,9 @@ class Run:
 
     @classmethod
     def from_state(cls, state: dict) -> 'Run':
-        """The run that `to_state` wrote."""
-        return cls(ConfigDict(state['config']), from_dict(state['spec']), tuple(state['labels']))
+        """The run that `to_state` wrote; fields that are newer than it have base's values."""
+        config = _with_defaults(state['config'], base.get_config().to_dict())
+        return cls(ConfigDict(config), from_dict(state['spec']), tuple(state['labels']))
 
 
 def resolve_spec(config: ConfigDict) -> ModelSpec:
@@ -126,6 +128,14 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
 def checkpoint_folder(workdir: str) -> str:
     """Where a run keeps its checkpoints."""
     return os.path.join(workdir, 'checkpoints')
+
+
+def _with_defaults(saved: dict, declared: dict) -> dict:
+    merged = {**declared, **saved}
+    for name, value in declared.items():
+        if isinstance(value, dict) and isinstance(saved.get(name), dict):
+            merged[name] = _with_defaults(saved[name], value)
+    return merged
 
 
 def _require_above_zero(config: ConfigDict, field: str) -> None:

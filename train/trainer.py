@@ -5,11 +5,10 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras
 
-from mobilenet_v3.layers import SeededDropout
 from train.cpu_kernels import use_cpu_kernels
 from train.evaluate import Evaluator
 from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
-from train.tasks.classification import Classification
+from train.task import Task
 
 Metrics = dict[str, dict[str, float]]  # by weights ('raw', 'averaged'), by name
 
@@ -19,7 +18,7 @@ class Trainer:
 
     def __init__(
         self,
-        task: Classification,
+        task: Task,
         strategy: tf.distribute.Strategy,
         steps_per_epoch: float,
         total_steps: int,
@@ -37,13 +36,14 @@ class Trainer:
         self.average.start()
         self.decayed = decayed_kernels(self.model)
         for layer in self.model.layers:
-            if isinstance(layer, SeededDropout):
+            if hasattr(layer, 'follow'):  # what it does in training depends on the step
                 layer.follow(self.optimizer.iterations, config.seed)
         # The slots of the optimiser are made now, so that a checkpoint can be read into them.
         self.optimizer._create_all_weights(self.model.trainable_variables)
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, averaged=self.averaged, optimizer=self.optimizer
         )
+        self.metrics: Metrics | None = None  # set at the end of training
         self._train = self._make_train()
 
     def train(self, iterator: tf.data.Iterator, count: int) -> float:
@@ -57,7 +57,7 @@ class Trainer:
     def check_finite(self, step: int) -> None:
         """Raises ValueError where a weight is not finite: such a model is not saved."""
         for weight in self.model.weights:
-            if not bool(tf.reduce_all(tf.math.is_finite(weight))):
+            if weight.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(weight))):
                 raise ValueError(
                     f'{weight.name} is no longer finite at step {step}; it is not saved. Lower '
                     '--config.schedule.learning_rate'
@@ -73,9 +73,11 @@ class Trainer:
                 outputs = self.model(batch['image'], training=True)
                 # Sums over the global batch: gradients are added up over replicas.
                 loss = tf.reduce_sum(self.task.loss(outputs, batch)) / config.batch_size
-                # tf.nn.l2_loss is ½·Σw², TF1's L2.
-                decay = tf.add_n([tf.nn.l2_loss(kernel) for kernel in self.decayed])
-                total = loss + config.weight_decay * decay / replicas
+                total = loss
+                if config.weight_decay:
+                    # tf.nn.l2_loss is ½·Σw², TF1's L2.
+                    decay = tf.add_n([tf.nn.l2_loss(kernel) for kernel in self.decayed])
+                    total += config.weight_decay * decay / replicas
             variables = self.model.trainable_variables
             gradients = tape.gradient(total, variables)
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))

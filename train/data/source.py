@@ -42,6 +42,11 @@ def open_source(config: ConfigDict) -> Source:
     Raises:
       ValueError: there is no such dataset, or it is not laid out as expected.
     """
+    source = _open(config)
+    return _with_background(source) if config.background else source
+
+
+def _open(config: ConfigDict) -> Source:
     from train.data import folder, records, tfds_source
 
     kind, colon, rest = config.dataset.partition(':')
@@ -74,6 +79,23 @@ def shuffled_in_memory(
         return order.repeat().skip(skip)
 
     return shuffled
+
+
+def _with_background(source: Source) -> Source:
+    """The source with one more class before all others, as released ImageNet weights have it."""
+
+    def shift(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**raw, 'label': raw['label'] + 1}
+
+    def shifted(split: Split) -> Split:
+        return Split(
+            split.num_examples,
+            lambda: split.examples().map(shift),
+            lambda seed, skip: split.shuffled(seed, skip).map(shift),
+        )
+
+    labels = ('background', *source.labels)
+    return Source(source.name, labels, shifted(source.train), shifted(source.val))
 
 
 def _directory(path: str) -> str:

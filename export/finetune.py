@@ -1,0 +1,148 @@
+"""Quantization-aware training: the quantized network through the same loop as the float one."""
+
+import hashlib
+import os
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from ml_collections import ConfigDict
+
+from configs.quantize import PARTS
+from export.graph import Graph, build
+from export.quantize import (
+    HALF_STEP,
+    Observing,
+    Ranges,
+    align_means,
+    quantized_model,
+    to_pixel_grid,
+)
+from train import loop
+from train.data.pipeline import Batch
+from train.data.source import Source
+from train.run import Run
+from train.task import Task
+
+
+class QuantizedTask:
+    """A task whose network is the quantized one, taught by labels and the float network.
+
+    Args:
+      task: of the float network.
+      graph: its deploy form.
+      ranges: of its activations.
+      observing: how training moves them.
+    """
+
+    def __init__(self, task: Task, graph: Graph, ranges: Ranges, observing: Observing) -> None:
+        self.config, self.labels, self.resolution = task.config, task.labels, task.resolution
+        self.train_example, self.eval_example = task.train_example, task.eval_example
+        self.statistics, self.metrics = task.statistics, task.metrics
+        self._task, self._graph, self._ranges = task, graph, ranges
+        self._observing = observing
+        distill = task.config.distill
+        if not 0 <= distill.weight <= 1 or not distill.temperature > 0:
+            raise ValueError(
+                f'config.distill has weight {distill.weight} and temperature '
+                f'{distill.temperature}; expected a weight in [0, 1] and a temperature above 0'
+            )
+        self._teacher = build(graph) if distill.weight else None
+
+    def build(self) -> tf_keras.Model:
+        """The quantized network with the float weights and the calibrated ranges."""
+        return quantized_model(self._graph, self._ranges, self._observing)
+
+    def train_batch(self, batch: Batch) -> Batch:
+        """The task's batch, as a quantized network takes it."""
+        return _on_grid(self._task.train_batch(batch))
+
+    def eval_batch(self, batch: Batch) -> Batch:
+        """The task's batch, as a quantized network takes it."""
+        return _on_grid(self._task.eval_batch(batch))
+
+    def loss(self, outputs: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The task's loss and cross-entropy with the float network's answers, [N]."""
+        loss = self._task.loss(outputs, batch)
+        if self._teacher is None:
+            return loss
+        weight, temperature = self.config.distill.weight, self.config.distill.temperature
+        taught = self._teacher(batch['image'] + HALF_STEP, training=False)
+        soft = tf.nn.softmax_cross_entropy_with_logits(
+            tf.nn.softmax(taught / temperature), outputs / temperature
+        )
+        # The gradients of soft answers shrink with the square of the temperature.
+        return (1.0 - weight) * loss + weight * temperature**2 * soft
+
+
+def finetune(
+    run: Run,
+    source: Source,
+    graph: Graph,
+    ranges: Ranges,
+    workdir: str,
+    strategy: tf.distribute.Strategy | None = None,
+) -> tf_keras.Model | None:
+    """Trains the quantized form of a network; a run in `workdir` is continued.
+
+    Args:
+      run: of `quantized_run`.
+      source: its data.
+      graph: the network's deploy form.
+      ranges: of its activations.
+      workdir: receives checkpoints and metrics as a run of train.main does.
+      strategy: where to run.
+
+    Returns:
+      The quantized model with averaged weights; None if a signal stopped the run.
+    """
+    config = run.config
+    steps_per_epoch = source.train.num_examples / config.train.batch_size
+    observing = Observing(
+        decay=config.quantize.observer_decay,
+        steps=round(config.quantize.observe_epochs * steps_per_epoch),
+    )
+    trainer = loop.train(
+        run,
+        source,
+        workdir,
+        strategy,
+        make_task=lambda run: QuantizedTask(run.make_task(), graph, ranges, observing),
+    )
+    if trainer is None:
+        return None
+    align_means(trainer.averaged)
+    return trainer.averaged
+
+
+def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model) -> Run:
+    """The run that fine-tunes the quantized form of a trained run's model.
+
+    Args:
+      run: of the float network.
+      recipe: of `configs/quantize.py`; its parts replace the run's.
+      model: the float network, whose weights' checksum keeps other networks' checkpoints apart.
+    """
+    config = run.config.copy_and_resolve_references()
+    with config.unlocked():
+        for part in PARTS:
+            config[part] = recipe[part]
+    config.quantize.source = checksum(model)
+    return Run(config, run.spec, run.labels)
+
+
+def checksum(model: tf_keras.Model) -> str:
+    """SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def training_folder(output: str, name: str) -> str:
+    """Where quantization-aware training keeps its checkpoints."""
+    return os.path.join(output, f'{name}_training')
+
+
+def _on_grid(batch: Batch) -> Batch:
+    return {**batch, 'image': to_pixel_grid(batch['image'])}
