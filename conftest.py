@@ -65,6 +65,35 @@ def tiny_spec(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def soft_images():
+    """Makes images [N, 32, 32, 3] of soft spots, whole pixels p as p / 127.5 - 1."""
+
+    def make(number, seed=0):
+        spots = np.random.default_rng(seed).integers(0, 256, (number, 4, 4, 3), np.uint8)
+        resized = [Image.fromarray(s).resize((32, 32), Image.Resampling.BICUBIC) for s in spots]
+        return np.stack(resized).astype(np.float32) / np.float32(127.5) - 1
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def tiny_model(tiny_spec, soft_images):
+    """The network of `tiny_spec` for three classes, its activations of order one."""
+    import tf_keras
+
+    from mobilenet_v3 import build_model
+    from mobilenet_v3.spec_file import load_model_spec
+
+    tf_keras.utils.set_random_seed(0)
+    model = build_model(load_model_spec(str(tiny_spec)), resolution=32, num_classes=3)
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # the statistics of the last batch
+    model(soft_images(32), training=True)
+    return model
+
+
+@pytest.fixture(scope='session')
 def tiny_config(image_folder, tiny_spec):
     """Makes configs of runs on `image_folder` that take 8 steps of 4 images, 2.5 steps an epoch."""
     from configs import base

@@ -1,7 +1,8 @@
-"""Compares training steps, input pipeline and float latency with tf_keras.applications.
+"""Compares training steps, input pipeline and latency with tf_keras.applications.
 
     python -m benchmark.peers --output=runs/bench.json
     python -m benchmark.peers --only=pipeline --rounds=2 --batches=2 --photos=40
+    python -m benchmark.peers --only=int8 --released=../shared/data/released
 
 Ours and the peer take turns round by round in one run, so that whatever else a shared machine does
 hits both. A ratio is the peer's time over ours, formed inside each round: above 1, ours is faster.
@@ -14,6 +15,8 @@ hits both. A ratio is the peer's time over ours, formed inside each round: above
 - pipeline: the peer decodes the whole JPEG, then crops, resizes, flips and colours image by image
   with tf.image: same files, same reading, same distributions.
 - latency: the peer is converted by `TFLiteConverter.from_keras_model`; both have the same weights.
+- int8: our int8 files against the peer's, a released file and our float; see `int8_peers.py`. There a
+  ratio is our time over the other's, as its targets are: below 1, ours is faster.
 """
 
 import dataclasses
@@ -29,6 +32,7 @@ from absl import flags
 
 import mobilenet_v3
 from benchmark import host
+from benchmark.int8_peers import FileRow, Versus, both_networks, compare_int8
 from benchmark.keras_peer import make_peer, plain_batches, plain_step
 from benchmark.main import check_output
 from configs import base
@@ -37,11 +41,10 @@ from train.files import write_json
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    import tf_keras
     from ml_collections import ConfigDict
 
 FLAGS = flags.FLAGS
-PARTS = ('steps', 'pipeline', 'latency')
+PARTS = ('steps', 'pipeline', 'latency', 'int8')
 NUM_CLASSES = 1000
 LATENCY_RESOLUTION = 224
 PHOTO_SIZE = (516, 388)  # width and height: 0.2 megapixels
@@ -94,16 +97,28 @@ class Row:
     low_95: float | None = None
     high_95: float | None = None
 
+    def __str__(self) -> str:
+        line = (
+            f'{self.what:<48} ours {self.ours:6.4g}  peer {self.peer:6.4g} {self.unit:<8}  '
+            f'ratio {self.ratio:.3f}  rounds {self.low:.3f}–{self.high:.3f}'
+        )
+        if self.low_95 is None:
+            return line
+        return f'{line}  95 % [{self.low_95:.3f}, {self.high_95:.3f}]'
+
 
 def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_list('only', list(PARTS), f'Parts to run, of {",".join(PARTS)}.')
     flags.DEFINE_string('output', 'runs/bench.json', 'Where the figures go, as JSON.')
     flags.DEFINE_string(
+        'released', '../shared/data/released', 'Folder of the released V3-Small, for the part int8.'
+    )
+    flags.DEFINE_string(
         'dataset', '', 'Images for the pipeline, such as folder:PATH; photos are made if empty.'
     )
     for name, default, help_text in (
-        ('rounds', 15, 'Turns of each side; latency takes four times as many.'),
+        ('rounds', 15, 'Turns of each side; latency and int8 take four times as many.'),
         ('steps', 2, 'Timed training steps in one turn.'),
         ('batches', 20, 'Timed batches of the pipeline in one turn.'),
         ('photos', 300, 'JPEGs of 0.2 megapixels made for the pipeline.'),
@@ -125,15 +140,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in parts:
             print(f'{part} …', flush=True)  # minutes may pass before its first row
-            document[part] = []
             for row in _compare(part, folder):
-                print(format_row(row), flush=True)
-                document[part].append(dataclasses.asdict(row))
+                print(row, flush=True)
+                key = 'files' if isinstance(row, FileRow) else part
+                document.setdefault(key, []).append(dataclasses.asdict(row))
     write_json(output, document)
     print(f'written to {output}')
 
 
-def _compare(part: str, folder: str) -> Iterator[Row]:
+def _compare(part: str, folder: str) -> Iterator[Row | Versus | FileRow]:
     """Rows of one part, as soon as each is measured; `folder` is for files needed on the way."""
     if part == 'steps':
         for setting in SETTINGS:
@@ -147,6 +162,14 @@ def _compare(part: str, folder: str) -> Iterator[Row]:
         for setting in SETTINGS:
             # A round takes a quarter of a second: more of them cost little and narrow the interval.
             yield compare_latency(setting, folder, rounds=4 * FLAGS.rounds, runs=FLAGS.runs)
+    if part == 'int8':
+        yield from compare_int8(
+            folder,
+            released=FLAGS.released,
+            resolution=LATENCY_RESOLUTION,
+            rounds=4 * FLAGS.rounds,
+            runs=FLAGS.runs,
+        )
 
 
 def check_parts(names: Sequence[str]) -> list[str]:
@@ -159,17 +182,6 @@ def check_parts(names: Sequence[str]) -> list[str]:
     if unknown or not names:
         raise ValueError(f'--only={",".join(names)}; expected one or more of {", ".join(PARTS)}')
     return list(names)
-
-
-def format_row(row: Row) -> str:
-    """One line: both medians, the ratio and its extremes over the rounds."""
-    line = (
-        f'{row.what:<48} ours {row.ours:6.4g}  peer {row.peer:6.4g} {row.unit:<8}  '
-        f'ratio {row.ratio:.3f}  rounds {row.low:.3f}–{row.high:.3f}'
-    )
-    if row.low_95 is None:
-        return line
-    return f'{line}  95 % [{row.low_95:.3f}, {row.high_95:.3f}]'
 
 
 def make_row(what: str, ours_ms: np.ndarray, peer_ms: np.ndarray, images: int) -> Row:
@@ -324,35 +336,13 @@ def export_both(setting: Setting, resolution: int, folder: str) -> tuple[Path, P
 
     from export.convert import convert_float
 
-    peer = make_peer(setting.peer, resolution, NUM_CLASSES)
-    settle_statistics(peer)
-    ours = mobilenet_v3.build_model(setting.model, resolution=resolution, num_classes=NUM_CLASSES)
-    mobilenet_v3.carry_keras_weights(peer, ours)
+    peer, ours = both_networks(setting.peer, setting.model, resolution)
     ours_file, peer_file = (
         Path(folder, f'{setting.name}_{side}.tflite') for side in ('ours', 'keras')
     )
     ours_file.write_bytes(convert_float(ours))
     peer_file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(peer).convert())
     return ours_file, peer_file
-
-
-def settle_statistics(model: 'tf_keras.Model') -> None:
-    """Sets the BN statistics to those of a batch of noise.
-
-    Without them the activations of a random network fade towards numbers so small that arithmetic
-    on them takes another time than on a trained network's.
-    """
-    import tensorflow as tf
-    import tf_keras
-
-    norms = [x for x in model.layers if isinstance(x, tf_keras.layers.BatchNormalization)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0  # the moving average becomes the batch's own
-    images = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:]))
-    model(tf.constant(images, tf.float32), training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 if __name__ == '__main__':

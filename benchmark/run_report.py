@@ -141,13 +141,12 @@ def _plot_curves(workdir: Path) -> None:
 
 def _plot_examples(workdir: Path, exported: Path) -> None:
     """Images of the evaluation set with what the last exported file answers."""
-    from export.stage import open_run_source
+    from export.start import from_run
     from export.tflite_file import TFLiteModel
-    from train.run import load_trained
 
-    run, _, _ = load_trained(str(workdir))
+    trained = from_run(str(workdir))
+    run, source = trained.run, trained.source
     task = run.make_task()
-    source = open_run_source(run)
     path = sorted(exported.glob('*.tflite'))[-1]
     batches = source.val.examples().shuffle(1000, seed=0).take(12).map(task.eval_example)
     batch = next(iter(batches.batch(12).map(task.eval_batch)))

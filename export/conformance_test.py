@@ -9,7 +9,7 @@ from export.calibrate import calibrate
 from export.convert import convert_float, convert_int8
 from export.deploy import deploy_form, deploy_graph
 from export.quantize import quantized_model, to_pixel_grid
-from export.tflite_file import TFLiteModel, dissect, open_interpreter
+from export.tflite_file import TFLiteModel, dissect
 from mobilenet_v3 import SPECS, build_backbone, build_model, count
 from mobilenet_v3.cost import endpoint_shapes
 from mobilenet_v3.spec import endpoints
@@ -59,10 +59,10 @@ def normalized_model(name, multiplier=1.0):
 
 
 def images(number, seed=0):
-    """Noise of whole pixels, as training scales them."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, (number, RESOLUTION, RESOLUTION, 3))
-    return pixels.astype(np.float32) / 127.5 - 1
+    """Soft spots of colour, in whole pixels as a photo has them, in the scale of training."""
+    spots = np.random.default_rng(seed).uniform(0, 255, (number, 5, 5, 3))
+    pixels = tf.round(tf.image.resize(spots, (RESOLUTION, RESOLUTION), 'bicubic'))
+    return np.clip(pixels, 0, 255).astype(np.float32) / np.float32(127.5) - 1
 
 
 def test_parameters_are_those_of_the_count_and_of_the_papers(name, model):
@@ -177,9 +177,12 @@ def check_int8(name, model, path):
     assert (anatomy.partitions, anatomy.outside) == (1, {'QUANTIZE': 2})
     assert anatomy.ops.get('ADD', 0) >= EXPECTED[name][0]
     assert 'HARD_SWISH' not in anatomy.ops
-    batch = images(8, seed=1)
-    step, _ = open_interpreter(path).get_output_details()[0]['quantization']
+    batch = images(32, seed=1)
     expected = quantized(to_pixel_grid(batch), training=False).numpy()
-    differences = np.abs(TFLiteModel(path)(batch) - expected) / step
-    print(f'{name}: {differences.mean():.3f} steps on average, {differences.max():.1f} at most')
-    assert differences.mean() <= 1.0
+    error = np.abs(TFLiteModel(path)(batch) - expected).mean()
+    noise = np.abs(model(batch, training=False) - expected).mean()
+    step = TFLiteModel(path).output_scale
+    print(f'{name}: {error / step:.2f} steps; rounding itself makes {noise / step:.2f}')
+    # Images without a rounding tie agree to the last bit. Elsewhere one step early in a network of
+    # random weights grows to several at the logits, as all of the rounding does.
+    assert error < 0.5 * noise

@@ -107,7 +107,7 @@ def _fuse_relus(graph: Graph) -> None:
         source = graph.nodes[node.inputs[0]]
         plain = source.is_convolution and source.activation == 'linear'
         if plain and graph.feeds_only(source.name, node.name):
-            source.activation = node.op
+            source.activation = 'relu6' if node.op == 'relu6' else 'relu'
             graph.replace(node.name, source.name)
 
 
@@ -189,7 +189,8 @@ def _materialise(
     """
     if factors[source] == target:
         return
-    scaled = Node(f'{source}/unscale', 'scale', [source], {'factor': factors[source] / target})
+    name = f'{source}/unscale' if target == 1.0 else f'{source}/scale_to_{target:.6g}'
+    scaled = Node(name, 'scale', [source], {'factor': factors[source] / target})
     if scaled.name not in graph.nodes:
         graph.insert_after(source, scaled)
     factors[scaled.name] = target

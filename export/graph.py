@@ -37,8 +37,8 @@ class Node:
     op: str
     inputs: list[str]
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
-    kernel: np.ndarray | None = None
-    bias: np.ndarray | None = None
+    kernel: Any = None  # np.ndarray, where there is one
+    bias: Any = None
     activation: Activation = 'linear'
 
     @property
@@ -98,18 +98,23 @@ def read(model: tf_keras.Model) -> Graph:
       ValueError: the model is not flat and functional, a layer has no rule, or a weight is not
         finite.
     """
-    if not getattr(model, '_is_graph_network', False):
+    if not getattr(model, '_is_graph_network', False) or isinstance(model, tf_keras.Sequential):
         raise ValueError(f'{model.name} is no functional model; expected one of build_model')
     nodes = []
     config = model.get_config()
     for entry in config['layers']:
         layer = model.get_layer(entry['name'])
         reader = _READERS.get(type(layer).__name__)
-        if reader is None or len(entry['inbound_nodes']) > 1:
+        if len(entry['inbound_nodes']) > 1:
+            raise ValueError(
+                f'layer {layer.name} is called {len(entry["inbound_nodes"])} times, for which there '
+                'is no rule; give each call a layer of its own'
+            )
+        if reader is None:
             raise ValueError(
                 f'layer {layer.name} is a {type(layer).__name__}, for which there is no rule; add '
                 'one to _READERS and _BUILDERS of export/graph.py and to RULES of '
-                'export/quantizers.py, or build the network of other layers'
+                'export/quantize.py, or build the network of other layers'
             )
         for weight in layer.weights:
             if not np.all(np.isfinite(weight.numpy())):
@@ -223,7 +228,7 @@ def _reader(op: str, *fields: str) -> Callable[[tf_keras.layers.Layer, list[str]
     return read_layer
 
 
-# A new kind of layer needs a line here, one in _BUILDERS and one in RULES of export/quantizers.py.
+# A new kind of layer needs a line here, one in _BUILDERS and one in RULES of export/quantize.py.
 _READERS: dict[str, Callable[[tf_keras.layers.Layer, list[str]], Node]] = {
     'InputLayer': _read_input,
     'Conv2D': _read_convolution,
@@ -246,7 +251,6 @@ _READERS: dict[str, Callable[[tf_keras.layers.Layer, list[str]], Node]] = {
 
 
 def _build_conv(node: Node) -> tf_keras.layers.Layer:
-    assert node.kernel is not None
     height, width, _, filters = node.kernel.shape
     return tf_keras.layers.Conv2D(
         filters, (height, width), activation=_function(node), name=node.name, **node.config
@@ -254,7 +258,6 @@ def _build_conv(node: Node) -> tf_keras.layers.Layer:
 
 
 def _build_depthwise(node: Node) -> tf_keras.layers.Layer:
-    assert node.kernel is not None
     return tf_keras.layers.DepthwiseConv2D(
         node.kernel.shape[:2], activation=_function(node), name=node.name, **node.config
     )

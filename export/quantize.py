@@ -25,6 +25,7 @@ PIXELS = (-128 / 127.5, 127 / 127.5)
 # So a pixel p stands for (p - 128) / 127.5 in a file, and for p / 127.5 - 1 in training.
 HALF_STEP = 0.5 / 127.5
 SMALLEST_RANGE = 1e-6
+IMAGES = FixedQuantizer(*PIXELS)  # stands before the node that rounds them
 # TFLite fixes the scale of LOGISTIC to 1 / 256.
 UNIT = (0.0, 255 / 256)
 
@@ -63,7 +64,7 @@ def quantized_model(
             quantizers[node.name] = quantizers[node.inputs[0]]
             return layer
         output = quantizers[node.name] = _output_quantizer(graph, node, rule, observing)
-        source = quantizers.get(node.inputs[0])  # none before the images are rounded
+        source = quantizers.get(node.inputs[0], IMAGES)
         weight = WeightQuantizer(layer, source) if node.is_convolution else None
         config = LayerConfig(layer, output, source, weight)
         return QuantizedLayer(layer, config)
@@ -168,7 +169,8 @@ def align_means(model: tf_keras.Model) -> None:
     """
     for config in layer_configs(model).values():
         source, output = config.source, config.output
-        if not isinstance(config.layer, tf_keras.layers.GlobalAveragePooling2D):
+        pools = isinstance(config.layer, tf_keras.layers.GlobalAveragePooling2D)
+        if not pools or not isinstance(output, RangeQuantizer):
             continue
         zero_point = abs(source.zero_point())
         ratio = float(source.scale()) / float(output.scale())
@@ -191,5 +193,9 @@ def _output_quantizer(
 
 def smallest_that_counts(graph: Graph, name: str) -> float | None:
     """-3 for a tensor that only an h-swish takes, which is 0 for all below; None for others."""
-    ops = sorted(node.op for node in graph.consumers(name))
-    return -3.0 if ops in (['hard_swish'], ['mul', 'shift_relu6']) else None
+    consumers = sorted(graph.consumers(name), key=lambda node: node.op)
+    ops = [node.op for node in consumers]
+    swish = ops == ['hard_swish']
+    if ops == ['mul', 'shift_relu6']:
+        swish = set(consumers[0].inputs) == {name, consumers[1].name}
+    return -3.0 if swish and name not in graph.outputs.values() else None

@@ -54,8 +54,9 @@ class RangeQuantizer(quantizers.Quantizer):
         self._step = step
 
     def scale(self) -> tf.Tensor:
-        """The size of one step, float32 scalar."""
-        return (self.high - self.low) / STEPS
+        """The size of one step, float32 scalar; as the converter computes it, to the last bit."""
+        span = tf.cast(self.high, tf.float64) - tf.cast(self.low, tf.float64)
+        return tf.cast(span / STEPS, tf.float32)
 
     def zero_point(self) -> int:
         """The int8 value that stands for 0."""
@@ -137,8 +138,8 @@ class WeightQuantizer(quantizers.Quantizer):
         self._layer, self.source, self.active = layer, source, True
         self._depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
         # The variables themselves: while the wrapper runs, the layer's attributes hold the rounded.
-        self._kernel = layer.depthwise_kernel if self._depthwise else layer.kernel
-        self._bias = layer.bias
+        self.kernel = layer.depthwise_kernel if self._depthwise else layer.kernel
+        self.bias = layer.bias
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
         """Needs no variables."""
@@ -146,10 +147,13 @@ class WeightQuantizer(quantizers.Quantizer):
 
     def scale(self) -> tf.Tensor:
         """The size of one step of each output channel, float32 [k]."""
-        limit = tf.reduce_max(tf.abs(self._channels_last(self._kernel)), axis=[0, 1, 2])
-        floor = tf.abs(self._bias) / (MAX_BIAS_STEPS * tf.maximum(self.source.scale(), 1e-30))
-        # A channel without any weight has a scale, too.
-        return tf.stop_gradient(tf.maximum(tf.maximum(limit / LEVELS, floor), 1e-20))
+        limit = tf.reduce_max(tf.abs(self.channels_last(self.kernel)), axis=[0, 1, 2])
+        floor = tf.abs(self.bias) / (MAX_BIAS_STEPS * tf.maximum(self.source.scale(), 1e-30))
+        # A channel without any weight has a scale, too. The last factor: weights from another
+        # quantized file may lie half way between two steps, where the converter rounds otherwise
+        # than fake quantization; so they lie a little below.
+        scale = tf.maximum(tf.maximum(limit / LEVELS, floor), 1e-20) * (1.0 + 1e-5)
+        return tf.stop_gradient(scale)
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any
@@ -159,11 +163,12 @@ class WeightQuantizer(quantizers.Quantizer):
             return inputs
         limit = self.scale() * LEVELS
         rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            self._channels_last(inputs), -limit, limit, num_bits=8, narrow_range=True
+            self.channels_last(inputs), -limit, limit, num_bits=8, narrow_range=True
         )
         return tf.reshape(rounded, inputs.shape)
 
-    def _channels_last(self, kernel: tf.Tensor) -> tf.Tensor:
+    def channels_last(self, kernel: tf.Tensor) -> tf.Tensor:
+        """A kernel with its output channels as the last axis."""
         # TFLite lays a depthwise kernel out as [1, h, w, C]: the converter cancels this reshape and
         # the one back. Squeezed to [h, w, C] it fails.
         return tf.reshape(kernel, [1, *kernel.shape[:3]]) if self._depthwise else kernel
@@ -207,7 +212,7 @@ class LayerConfig(QuantizeConfig):
     Args:
       layer: that is wrapped.
       output: rounds its output.
-      source: what rounded its first input; None before the images are rounded.
+      source: what rounded its first input.
       weight: of a convolution.
     """
 
@@ -215,7 +220,7 @@ class LayerConfig(QuantizeConfig):
         self,
         layer: tf_keras.layers.Layer,
         output: Quantizer,
-        source: Quantizer | None,
+        source: Quantizer,
         weight: WeightQuantizer | None,
     ) -> None:
         self.layer, self.output, self.source, self.weight = layer, output, source, weight

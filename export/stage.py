@@ -18,10 +18,11 @@ from export.calibrate import calibrate
 from export.card import make_card, write_card
 from export.deploy import HardSwishForm, deploy_form, deploy_graph
 from export.finetune import checksum, finetune, quantized_run
-from export.graph import Graph, build
+from export.graph import Graph
 from export.quantize import Ranges, quantized_model, to_pixel_grid
 from export.sensitivity import Sensitivity
 from export.start import Trained
+from export.whole_numbers import whole_number_model
 from train.files import write_file, write_json
 
 Method = Literal['qat', 'ptq']
@@ -211,8 +212,9 @@ class _Stage:
     def _verify(self, path: str, quantized: tf_keras.Model | None) -> dict:
         reference, probabilities = self._float, self._options.probabilities
         if quantized is not None:
+            answers_of = whole_number_model(quantized)
             reference = verify.make_reference(
-                lambda images: quantized(to_pixel_grid(images), training=False),
+                lambda images: answers_of(to_pixel_grid(images)),
                 self._task,
                 self._trained.source.val,
             )
@@ -238,8 +240,10 @@ class _Stage:
         table = layers.layers_table(differences, dict(ranking))
         write_file(f'{stem}_layers.md', table.encode())
         layers.plot_layers(f'{stem}_layers.png', differences, dict(ranking))
-        costliest = {name: noise for name, noise in ranking[:5]}
-        return {**layers.summarize_layers(differences), 'costliest_in_int8': costliest}
+        return {
+            **layers.summarize_layers(differences),
+            'costliest_in_int8': dict(ranking[:5]),
+        }
 
 
 def _check(trained: Trained, options: Options) -> None:

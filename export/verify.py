@@ -112,7 +112,7 @@ def compare(answers: Answers, reference: Reference, *, probabilities: bool = Fal
     if probabilities:
         expected = tf.nn.softmax(expected).numpy()
     difference = np.abs(answers.outputs - expected)
-    result = {
+    result: dict = {
         'examples': len(difference),
         'keras': reference.metrics,
         'file': answers.metrics,

@@ -7,6 +7,7 @@ with batch normalisation folded in.
 import dataclasses
 import re
 import zipfile
+import zlib
 
 import numpy as np
 import tf_keras
@@ -38,10 +39,19 @@ def read_released(path: str) -> list[Convolution]:
                 match = _NAME.fullmatch(name)
                 if match is None:
                     raise ValueError(f'it holds {name!r}')
+                if (int(match[1]), match[3]) in arrays:
+                    raise ValueError(f'it holds {match[1]} twice')
                 arrays[int(match[1]), match[3]] = match[2], archive[name]
-        count = len(arrays) // 2
-        return [_convolution(*arrays[i, 'w'], arrays[i, 'b'][1]) for i in range(count)]
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as e:
+        if not arrays:
+            raise ValueError('it is empty')
+        numbers = range((len(arrays) + 1) // 2)
+        return [_convolution(*arrays[i, 'w'], arrays[i, 'b'][1]) for i in numbers]
+    # What is an array and no archive is no context manager: a TypeError, before Python 3.11 an
+    # AttributeError.
+    except (
+        OSError, EOFError, ValueError, KeyError, TypeError, AttributeError,
+        zipfile.BadZipFile, zlib.error,
+    ) as e:  # fmt: skip
         raise ValueError(
             f'{path} cannot be read as released weights ({e}); expected an .npz with NN_<OP>_w and '
             'NN_<OP>_b for each convolution from 00 on, OP being CONV_2D or DEPTHWISE_CONV_2D'
@@ -71,10 +81,12 @@ def carry_released(weights: list[Convolution], model: tf_keras.Model) -> None:
         )
     for number, (layer, new) in enumerate(zip(layers, weights, strict=True)):
         ours = tuple(layer.weights[0].shape)
-        if ours != new.kernel.shape or (ours[2:] != new.kernel.shape[2:]):
+        depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
+        channels = ours[2] if depthwise else ours[3]
+        if ours != new.kernel.shape or new.bias.shape != (channels,):
             raise ValueError(
-                f'convolution {number} of the weights is {new.kernel.shape}, {layer.name} of '
-                f'{model.name} is {ours}; give the --model, --multiplier and --num_classes that '
+                f'convolution {number} of the weights is {new.kernel.shape} with a bias of '
+                f'{new.bias.size}, {layer.name} of {model.name} is {ours}; give the --model, --multiplier and --num_classes that '
                 'they were released for'
             )
         if not (np.all(np.isfinite(new.kernel)) and np.all(np.isfinite(new.bias))):
