@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
 
     c.quantize = ConfigDict()  # see configs/quantize.py
     c.quantize.calibration_images = 400  # of the training set, for the ranges of activations
-    c.quantize.search_images = 32  # of these, for what ranges cost the answers; 0: extremes
+    c.quantize.search_images = 64  # of these, for what ranges cost the loss; 0: extremes
     c.quantize.observe_epochs = 0.0  # in which training moves the ranges; then they are frozen
     c.quantize.observer_decay = 0.99  # a step, of the moving average of each batch's extremes
     c.quantize.source = ''  # checksum of the float weights to start from; the export sets it

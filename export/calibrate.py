@@ -5,6 +5,9 @@ to be seen in the tensor itself but in the answers: with the released weights of
 of 118 make two thirds of the squared error at the logits, and the search takes three quarters away.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -20,24 +23,30 @@ from export.quantize import (
 )
 from export.sensitivity import BATCH_SIZE, Sensitivity
 
-FRACTIONS = (0.8, 0.62, 0.5, 0.4, 0.32, 0.25, 0.2, 0.16)  # of the range, to be tried
+FRACTIONS = (0.8, 0.6, 0.45, 0.33, 0.25, 0.18)  # of the range, to be tried
 MOST_SEARCHED = 40  # tensors; the others keep their extremes
+NOISE_IMAGES = 16  # for the order in which they are searched
+
+Loss = Callable[[Any], tf.Tensor]
 
 
-def calibrate(graph: Graph, images: np.ndarray, *, search_images: int) -> Ranges:
+def calibrate(
+    graph: Graph, images: np.ndarray, *, search_images: int, loss: Loss | None = None
+) -> Ranges:
     """The ranges with which to quantize a deploy form.
 
     Args:
       graph: of `export.deploy.deploy_graph`.
       images: float32 [N, H, W, C] in [-1, 1], of the training set, as evaluation sees them.
       search_images: with how many of them the ranges are searched; 0 keeps the extremes.
+      loss: of the network's answers to these; by default their difference to the float network's.
 
     Raises:
       ValueError: there are no images, or they are constant, not finite or of another shape.
     """
     _check(graph, images)
     ranges = observe(graph, images)
-    return search(graph, ranges, images[:search_images]) if search_images else ranges
+    return search(graph, ranges, images[:search_images], loss) if search_images else ranges
 
 
 def observe(graph: Graph, images: np.ndarray) -> Ranges:
@@ -62,30 +71,24 @@ def observe(graph: Graph, images: np.ndarray) -> Ranges:
     return ranges
 
 
-def search(graph: Graph, ranges: Ranges, images: np.ndarray) -> Ranges:
-    """Cuts ranges where that brings the answers of the quantized network to the float one's.
+def search(graph: Graph, ranges: Ranges, images: np.ndarray, loss: Loss | None = None) -> Ranges:
+    """Cuts ranges where that makes the quantized network's answers better.
 
     The tensors that make most noise alone, in this order, each with all others rounded as well: what
     one rounds away on average, another may make up for.
     """
+    loss = loss or _difference_to(build(graph)(images, training=False))
     model = quantized_model(graph, ranges)
-    sensitivity = Sensitivity(model, images)
+    sensitivity = Sensitivity(model, images[:NOISE_IMAGES])
     noises = {name: sensitivity.of_tensor(name) for name in tqdm(ranges, desc='noise of ranges')}
     costliest = sorted(noises, key=lambda name: -noises[name])[:MOST_SEARCHED]
-    expected = tf.nest.flatten(build(graph)(images, training=False))
     batch = to_pixel_grid(images)
 
     @tf.function
-    def error() -> tf.Tensor:
-        answers = tf.nest.flatten(model(batch, training=False))
-        return tf.add_n(
-            [
-                tf.reduce_mean((answer - right) ** 2) / tf.math.reduce_variance(right)
-                for answer, right in zip(answers, expected, strict=True)
-            ]
-        )
+    def current_loss() -> tf.Tensor:
+        return loss(model(batch, training=False))
 
-    found, smallest = dict(ranges), float(error())
+    found, smallest = dict(ranges), float(current_loss())
     progress = tqdm(costliest, desc='search ranges')
     for name in progress:
         low, high = found[name]
@@ -94,10 +97,23 @@ def search(graph: Graph, ranges: Ranges, images: np.ndarray) -> Ranges:
             # A short negative side, such as an h-swish's, is not where the steps are wasted.
             cut = (low if -low < 0.1 * high else low * fraction, high * fraction)
             set_ranges(model, {**found, name: cut})
-            tried.append((float(error()), cut))
+            tried.append((float(current_loss()), cut))
         smallest, found[name] = min(tried)
-        progress.set_postfix(error=f'{smallest:.4f}')
+        progress.set_postfix(loss=f'{smallest:.4f}')
     return found
+
+
+def _difference_to(expected: Any) -> Loss:
+    """The squared difference to the float network's answers, in their variances."""
+    right = tf.nest.flatten(expected)
+
+    def loss(answers: Any) -> tf.Tensor:
+        pairs = zip(tf.nest.flatten(answers), right, strict=True)
+        return tf.add_n(
+            [tf.reduce_mean((a - e) ** 2) / tf.math.reduce_variance(e) for a, e in pairs]
+        )
+
+    return loss
 
 
 def _check(graph: Graph, images: np.ndarray) -> None:

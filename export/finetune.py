@@ -1,7 +1,6 @@
 """Quantization-aware training: the quantized network through the same loop as the float one."""
 
 import hashlib
-import os
 
 import numpy as np
 import tensorflow as tf
@@ -63,16 +62,20 @@ class QuantizedTask:
 
     def loss(self, outputs: tf.Tensor, batch: Batch) -> tf.Tensor:
         """The task's loss and cross-entropy with the float network's answers, [N]."""
-        loss = self._task.loss(outputs, batch)
         if self._teacher is None:
-            return loss
-        weight, temperature = self.config.distill.weight, self.config.distill.temperature
+            return self._task.loss(outputs, batch)
         taught = self._teacher(batch['image'] + HALF_STEP, training=False)
-        soft = tf.nn.softmax_cross_entropy_with_logits(
-            tf.nn.softmax(taught / temperature), outputs / temperature
-        )
-        # The gradients of soft answers shrink with the square of the temperature.
-        return (1.0 - weight) * loss + weight * temperature**2 * soft
+        return taught_loss(self._task, outputs, batch, taught)
+
+
+def taught_loss(task: Task, outputs: tf.Tensor, batch: Batch, taught: tf.Tensor) -> tf.Tensor:
+    """The task's loss and cross-entropy with a teacher's logits, as config.distill weighs them, [N]."""
+    weight, temperature = task.config.distill.weight, task.config.distill.temperature
+    soft = tf.nn.softmax_cross_entropy_with_logits(
+        tf.nn.softmax(taught / temperature), outputs / temperature
+    )
+    # The gradients of soft answers shrink with the square of the temperature.
+    return (1.0 - weight) * task.loss(outputs, batch) + weight * temperature**2 * soft
 
 
 def finetune(
@@ -137,11 +140,6 @@ def checksum(model: tf_keras.Model) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
-
-
-def training_folder(output: str, name: str) -> str:
-    """Where quantization-aware training keeps its checkpoints."""
-    return os.path.join(output, f'{name}_training')
 
 
 def _on_grid(batch: Batch) -> Batch:

@@ -135,7 +135,7 @@ def test_a_nested_model_is_named():
 
 def test_a_layer_that_is_called_twice_is_named():
     shared = layers.ReLU(name='shared')
-    with pytest.raises(ValueError, match='layer shared is called 2 times, .* a layer of its own'):
+    with pytest.raises(ValueError, match=r'layer shared is called 2 times, .* a layer of its own'):
         read(network(shared, shared))
 
 

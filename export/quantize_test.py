@@ -140,7 +140,7 @@ def test_a_missing_range_names_its_tensor(graph, ranges):
     'bad', [(np.nan, 1.0), (0.0, np.nan), (0.0, np.inf), (-np.inf, 1.0), (0.0, 0.0), (0.0, 1e-9)]
 )
 def test_a_range_that_is_none_names_its_tensor(quantized, ranges, bad):
-    with pytest.raises(ValueError, match='the range of bneck_1/se/pool is .* dead or not finite'):
+    with pytest.raises(ValueError, match=r'the range of bneck_1/se/pool is .* dead or not finite'):
         set_ranges(quantized, {**ranges, 'bneck_1/se/pool': bad})
 
 

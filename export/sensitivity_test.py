@@ -61,7 +61,7 @@ def test_everything_rounds_again_afterwards(model, soft_images):
 def test_everything_rounds_again_after_an_error(model, soft_images):
     with pytest.raises(KeyError):
         Sensitivity(model, soft_images(2)).of_layer('nowhere')
-    with pytest.raises(Exception, match='(?i)shape|rank|dim'):
+    with pytest.raises(Exception, match=r'(?i)shape|rank|dim'):
         Sensitivity(model, np.zeros((2, 7, 7, 1), np.float32))
     assert all(config.output.active for config in layer_configs(model).values())
 

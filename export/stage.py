@@ -17,13 +17,15 @@ from export import convert, layers, metadata, verify
 from export.calibrate import calibrate
 from export.card import make_card, write_card
 from export.deploy import HardSwishForm, deploy_form, deploy_graph
-from export.finetune import checksum, finetune, quantized_run
-from export.graph import Graph
+from export.finetune import checksum, finetune, quantized_run, taught_loss
+from export.graph import Graph, build
 from export.quantize import Ranges, quantized_model, to_pixel_grid
 from export.sensitivity import Sensitivity
 from export.start import Trained
 from export.whole_numbers import whole_number_model
+from train.data.pipeline import concatenate
 from train.files import write_file, write_json
+from train.run import Run
 
 Method = Literal['qat', 'ptq']
 SCHEMES = ('int8', 'int16x8', 'dynamic', 'float16')
@@ -157,7 +159,9 @@ class _Stage:
             'float32': convert.convert_float,
             'dynamic': convert.convert_dynamic,
             'float16': convert.convert_float16,
-            'int16x8': functools.partial(convert.convert_int16, images=self._calibration_images),
+            'int16x8': functools.partial(
+                convert.convert_int16, images=self._calibration_batch['image']
+            ),
         }
         return converters[scheme](model, probabilities=self._options.probabilities)
 
@@ -167,9 +171,13 @@ class _Stage:
         ranges = self._ranges(graph, form)
         if self._options.method == 'ptq':
             return quantized_model(graph, ranges)
-        run = quantized_run(self._trained.run, self._recipe, self._trained.model)
+        run = self._quantized_run
         workdir = os.path.join(self._options.output, f'{run.spec.name}_{form}_training')
         return finetune(run, self._trained.source, graph, ranges, workdir, self._strategy)
+
+    @functools.cached_property
+    def _quantized_run(self) -> Run:
+        return quantized_run(self._trained.run, self._recipe, self._trained.model)
 
     def _ranges(self, graph: Graph, form: HardSwishForm) -> Ranges:
         """Calibrates, or reads what an earlier call on the same network found."""
@@ -177,6 +185,7 @@ class _Stage:
         path = Path(self._options.output, f'{graph.name}_{form}_ranges.json')
         made_of = {
             'weights': checksum(self._trained.model),
+            'distill': self._recipe.distill.to_dict(),
             'calibration_images': quantize.calibration_images,
             'search_images': quantize.search_images,
         }
@@ -184,18 +193,27 @@ class _Stage:
             saved = json.loads(path.read_text(encoding='utf-8'))
             if saved.get('made_of') == made_of:
                 return {name: (low, high) for name, (low, high) in saved['ranges'].items()}
-        ranges = calibrate(graph, self._calibration_images, search_images=quantize.search_images)
+        images, batch = self._calibration_batch['image'], self._calibration_batch
+        task = self._quantized_run.make_task()
+        taught = build(graph)(images[: quantize.search_images], training=False)
+        labelled = {name: values[: quantize.search_images] for name, values in batch.items()}
+        ranges = calibrate(
+            graph,
+            images,
+            search_images=quantize.search_images,
+            loss=lambda answers: tf.reduce_mean(taught_loss(task, answers, labelled, taught)),
+        )
         write_json(path, {'made_of': made_of, 'ranges': ranges})
         return ranges
 
     @functools.cached_property
-    def _calibration_images(self) -> np.ndarray:
-        """Images of the training set as evaluation sees them, in a fixed random order."""
+    def _calibration_batch(self) -> dict[str, np.ndarray]:
+        """Examples of the training set as evaluation sees them, in a fixed random order."""
         task, train = self._task, self._trained.source.train
         count = min(self._recipe.quantize.calibration_images, train.num_examples)
         examples = train.shuffled(0, 0).take(count).map(task.eval_example)
-        batches = [b['image'].numpy() for b in examples.batch(16).map(task.eval_batch)]
-        return np.concatenate(batches) if batches else np.zeros((0, *task.resolution, 3), 'f')
+        batches = list(examples.batch(16).map(task.eval_batch).as_numpy_iterator())
+        return concatenate(batches)
 
     def _with_metadata(self, content: bytes, scheme: str) -> bytes:
         if not self._options.metadata:
@@ -231,7 +249,7 @@ class _Stage:
 
     def _compare_layers(self, path: str, quantized: tf_keras.Model) -> dict:
         """Writes the table and the plot of all layers; what the card says of them."""
-        images = self._calibration_images
+        images = self._calibration_batch['image']
         differences = layers.compare_layers(
             quantized, Path(path).read_bytes(), images[:LAYER_IMAGES]
         )

@@ -86,8 +86,8 @@ def carry_released(weights: list[Convolution], model: tf_keras.Model) -> None:
         if ours != new.kernel.shape or new.bias.shape != (channels,):
             raise ValueError(
                 f'convolution {number} of the weights is {new.kernel.shape} with a bias of '
-                f'{new.bias.size}, {layer.name} of {model.name} is {ours}; give the --model, --multiplier and --num_classes that '
-                'they were released for'
+                f'{new.bias.size}, {layer.name} of {model.name} is {ours}; give the --model, '
+                '--multiplier and --num_classes that they were released for'
             )
         if not (np.all(np.isfinite(new.kernel)) and np.all(np.isfinite(new.bias))):
             raise ValueError(f'convolution {number} of the weights has values that are not finite')

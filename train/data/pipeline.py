@@ -100,5 +100,5 @@ def eval_batches(
 
 
 def concatenate(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Joins the arrays of batches along their first axis."""
+    """Joins the arrays of batches, at least one, along their first axis."""
     return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
