@@ -5,14 +5,14 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 DEMO := runs/demo
 
-.PHONY: help setup demo test test-fast lint types bazel-test bench lock clean
+.PHONY: help setup demo test test-fast lint types bazel-test aarch64 bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
 
 setup: $(VENV)/.installed ## the virtual environment with the locked packages
 
-$(VENV)/.installed: $(LOCK)
+$(VENV)/.installed: $(LOCK) requirements-mediapipe.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 	  { echo "error: $$($(PYTHON) --version) is not supported; expected 3.10 to 3.13: make PYTHON=python3.12 …"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
@@ -20,6 +20,8 @@ $(VENV)/.installed: $(LOCK)
 	@# Debian's pip 23.0 does not apply a pin to a requirement with an extra.
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/pip.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@# Without dependencies: its absl-py is not ours, and it needs none of it (export/metadata.py).
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mediapipe.lock
 	@touch $@
 
 demo: setup ## train V3-Small on the built-in shapes, export, measure, report (8 minutes)
@@ -45,6 +47,9 @@ bazel-test: setup ## the fast tests through Bazel 4.2, offline (BAZEL_FILTERS=-t
 	@command -v bazel >/dev/null || { echo 'error: no bazel; on Debian: apt install bazel-bootstrap'; exit 2; }
 	BAZEL_PYTHON=$(abspath $(RUN)) bazel test //... --test_tag_filters=$(BAZEL_FILTERS)
 
+aarch64: setup ## LiteRT for 64-bit Arm, emulated, in build/: export/aarch64_test.py then runs (170 MB)
+	PYTHON=$(abspath $(RUN)) tools/aarch64/setup.sh
+
 bench: setup ## speed beside tf_keras.applications, in one run, as ratios (12 minutes)
 	$(RUN) -m benchmark.peers --output=runs/bench.json
 
@@ -57,6 +62,9 @@ lock: ## resolve pyproject.toml anew into the lock files, for every Python at on
 	printf 'tensorflow<2.21\ntf-keras<2.21\n' | build/uv/bin/uv pip compile --universal \
 	  --python-version 3.10 --generate-hashes --extra dev --upgrade -c - \
 	  --custom-compile-command 'make lock' pyproject.toml -o requirements-tf2.20.lock
+	printf 'mediapipe>=1.0,<2\nopencv-python-headless>=4.10\n' | build/uv/bin/uv pip compile --universal \
+	  --python-version 3.10 --no-deps --generate-hashes --upgrade \
+	  --custom-compile-command 'make lock' - -o requirements-mediapipe.lock
 
 clean: ## everything that was made, the virtual environment too
 	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache

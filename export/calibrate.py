@@ -98,7 +98,7 @@ def search(graph: Graph, ranges: Ranges, images: np.ndarray, loss: Loss | None =
             cut = (low if -low < 0.1 * high else low * fraction, high * fraction)
             set_ranges(model, {**found, name: cut})
             tried.append((float(current_loss()), cut))
-        smallest, found[name] = min(tried)
+        smallest, found[name] = min(tried, key=lambda trial: trial[0])  # the widest of equals
         progress.set_postfix(loss=f'{smallest:.4f}')
     return found
 

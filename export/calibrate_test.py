@@ -75,6 +75,12 @@ def test_the_search_takes_noise_from_a_network_with_an_outlier(outlier):
     assert calibrate(graph, images, search_images=0) == extremes
 
 
+def test_ranges_that_the_loss_cannot_tell_apart_stay(outlier):
+    graph, images = outlier
+    found = calibrate(graph, images, search_images=8, loss=lambda answers: 0 * answers[0, 0, 0, 0])
+    assert found == observe(graph, images)
+
+
 @pytest.mark.slow
 def test_the_search_brings_the_answers_nearer_and_repeats_itself(graph, soft_images):
     images = soft_images(4)
