@@ -9,6 +9,7 @@ import tf_keras
 
 from export.quantize import layer_configs, to_pixel_grid
 from export.tflite_file import IDENTIFIER, dequantize, open_content, quantize_image
+from export.whole_numbers import whole_number_tensors
 from train.files import write_file
 
 # A layer departs where more of its values than this differ from Keras's, given the same inputs, or
@@ -57,9 +58,7 @@ def compare_layers(
     """
     layers = [layer for layer in model.layers if layer.name in layer_configs(model)]
     names = [layer.name for layer in layers]
-    ours = tf_keras.Model(model.input, {layer.name: layer.output for layer in layers})(
-        to_pixel_grid(images), training=False
-    )
+    ours = whole_number_tensors(model, to_pixel_grid(images))
     theirs, scales = _file_tensors(content, images, names)
     missing = [name for name in names if name not in theirs]
     if missing:

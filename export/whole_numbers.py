@@ -19,30 +19,34 @@ THREE_STEPS = 255  # the file holds the 3 of an h-swish as 255 steps of 3 / 255
 
 
 def whole_number_model(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function with the answers of a quantized model, from the same images.
-
-    Every layer that XNNPACK runs in whole numbers is computed so; others (sigmoid, h-swish in one op,
-    concatenation) as the model does.
-    """
-    configs = layer_configs(model)
+    """A function with the answers of a quantized model, from the same images."""
     outputs = tf.nest.map_structure(lambda tensor: tensor.node.layer.name, model.output)
 
     def run(images: tf.Tensor) -> tf.Tensor:
-        tensors = {model.layers[0].name: images}
-        for layer in model.layers[1:]:
-            inputs = [tensors[node.layer.name] for node in layer.inbound_nodes[0].parent_nodes]
-            config = configs.get(layer.name)
-            kernel = config and _KERNELS.get(type(config.layer))
-            if kernel:
-                sources = [_rounded_by(layer, configs, i) for i in range(len(inputs))]
-                tensors[layer.name] = kernel(config, inputs, sources)
-            else:
-                tensors[layer.name] = layer(
-                    inputs if len(inputs) > 1 else inputs[0], training=False
-                )
+        tensors = whole_number_tensors(model, images)
         return tf.nest.map_structure(lambda name: tensors[name], outputs)
 
     return run
+
+
+def whole_number_tensors(model: tf_keras.Model, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What every layer of a quantized model gives, by its name.
+
+    Each layer that XNNPACK runs in whole numbers is computed so; others (sigmoid, h-swish in one op,
+    concatenation) as the model does.
+    """
+    configs = layer_configs(model)
+    tensors = {model.layers[0].name: images}
+    for layer in model.layers[1:]:
+        inputs = [tensors[node.layer.name] for node in layer.inbound_nodes[0].parent_nodes]
+        config = configs.get(layer.name)
+        kernel = config and _KERNELS.get(type(config.layer))
+        if kernel:
+            sources = [_rounded_by(layer, configs, i) for i in range(len(inputs))]
+            tensors[layer.name] = kernel(config, inputs, sources)
+        else:
+            tensors[layer.name] = layer(inputs if len(inputs) > 1 else inputs[0], training=False)
+    return tensors
 
 
 def _rounded_by(layer: tf_keras.layers.Layer, configs: dict[str, LayerConfig], i: int) -> Quantizer:
