@@ -120,6 +120,46 @@ def tiny_config(image_folder, tiny_spec):
 
 
 @pytest.fixture(scope='session')
+def tiny_trained(tiny_model, tiny_config):
+    """`tiny_model` with the run and the data that it could have been trained as."""
+    from export.start import Trained
+    from train.data.source import open_source
+    from train.run import Run, resolve_spec
+
+    config = tiny_config()
+    source = open_source(config.data)
+    return Trained(Run(config, resolve_spec(config), source.labels), source, tiny_model, step=8)
+
+
+@pytest.fixture(scope='session')
+def tiny_run(tiny_config, tmp_path_factory):
+    """The folder of a finished run of `tiny_config`."""
+    from train import loop
+
+    workdir = tmp_path_factory.mktemp('tiny_run')
+    loop.run(tiny_config(), str(workdir))
+    return workdir
+
+
+@pytest.fixture(scope='session')
+def tiny_recipe():
+    """Makes recipes of quantization: 10 images for the ranges, 5 steps of 4 images."""
+    from configs import quantize
+
+    def make():
+        c = quantize.get_config()
+        c.quantize.calibration_images, c.quantize.search_images = 10, 4
+        c.train.batch_size, c.train.epochs, c.eval.batch_size = 4, 2.0, 4
+        c.schedule.base_batch_size, c.schedule.learning_rate = 4, 1e-4
+        c.checkpoint.every_epochs = 0.8  # every other step
+        c.eval.every_epochs = 2.0
+        c.log_every_steps = 1
+        return c
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def python_environment():
     """The environment of a process that imports from this tree."""
     search_path = [str(ROOT), os.environ.get('PYTHONPATH', '')]

@@ -10,6 +10,7 @@ from export.convert import convert_float, convert_int8
 from export.deploy import deploy_form, deploy_graph
 from export.quantize import quantized_model, to_pixel_grid
 from export.tflite_file import TFLiteModel, dissect
+from export.whole_numbers import whole_number_model
 from mobilenet_v3 import SPECS, build_backbone, build_model, count
 from mobilenet_v3.cost import endpoint_shapes
 from mobilenet_v3.spec import endpoints
@@ -180,12 +181,10 @@ def check_int8(name, model, path):
     assert (anatomy.partitions, anatomy.outside) == (1, {'QUANTIZE': 2})
     assert anatomy.ops.get('ADD', 0) >= EXPECTED[name][0]
     assert 'HARD_SWISH' not in anatomy.ops
-    batch = images(32, seed=1)
-    expected = quantized(to_pixel_grid(batch), training=False).numpy()
-    error = np.abs(TFLiteModel(path)(batch) - expected).mean()
-    noise = np.abs(model(batch, training=False) - expected).mean()
-    step = TFLiteModel(path).output_scale
-    print(f'{name}: {error / step:.2f} steps; rounding itself makes {noise / step:.2f}')
-    # Images without a rounding tie agree to the last bit. Elsewhere one step early in a network of
-    # random weights grows to several at the logits, as all of the rounding does.
-    assert error < 0.5 * noise
+    batch = images(16, seed=1)
+    expected = whole_number_model(quantized)(to_pixel_grid(batch)).numpy()
+    file = TFLiteModel(path)
+    errors = np.abs(file(batch) - expected).mean(axis=1) / file.output_scale  # of each image
+    # A mean that lies within a float's last bit of a half may round either way, and in a network of
+    # random weights that grows; so not every image.
+    assert np.median(errors) < 0.5

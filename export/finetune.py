@@ -40,13 +40,7 @@ class QuantizedTask:
         self.statistics, self.metrics = task.statistics, task.metrics
         self._task, self._graph, self._ranges = task, graph, ranges
         self._observing = observing
-        distill = task.config.distill
-        if not 0 <= distill.weight <= 1 or not distill.temperature > 0:
-            raise ValueError(
-                f'config.distill has weight {distill.weight} and temperature '
-                f'{distill.temperature}; expected a weight in [0, 1] and a temperature above 0'
-            )
-        self._teacher = build(graph) if distill.weight else None
+        self._teacher = build(graph) if task.config.distill.weight else None
 
     def build(self) -> tf_keras.Model:
         """The quantized network with the float weights and the calibrated ranges."""
@@ -125,11 +119,20 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model) -> Run:
       run: of the float network.
       recipe: of `configs/quantize.py`; its parts replace the run's.
       model: the float network, whose weights' checksum keeps other networks' checkpoints apart.
+
+    Raises:
+      ValueError: the recipe's distillation is out of range.
     """
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
         for part in PARTS:
             config[part] = recipe[part]
+    distill = config.distill
+    if not 0 <= distill.weight <= 1 or not distill.temperature > 0:
+        raise ValueError(
+            f'config.distill has weight {distill.weight} and temperature {distill.temperature}; '
+            'expected a weight in [0, 1] and a temperature above 0'
+        )
     config.quantize.source = checksum(model)
     return Run(config, run.spec, run.labels)
 

@@ -215,6 +215,11 @@ def _read_activation(layer: tf_keras.layers.Layer, inputs: list[str]) -> Node:
 
 
 def _read_pool(layer: tf_keras.layers.Layer, inputs: list[str]) -> Node:
+    height, width, channels = layer.input_shape[1:]
+    if (height, width) == (1, 1):  # of one value it is none, and the converter drops it
+        if layer.keepdims:
+            return Node(layer.name, 'identity', inputs)
+        return Node(layer.name, 'reshape', inputs, {'target_shape': (channels,)})
     return Node(layer.name, 'mean', inputs, {'keepdims': bool(layer.keepdims)})
 
 

@@ -15,6 +15,7 @@ from train.files import write_file
 # A layer departs where more of its values than this differ from Keras's, given the same inputs, or
 # one differs by more than a step. Rounding a sum that lies between two steps either way is no fault.
 DEPARTING_SHARE = 0.01
+TIES = 3  # values; a share of a gate's few says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class LayerDifference:
     Attributes:
       layer: its name.
       scale: of one step.
+      values: how many were compared.
       alone_share: fraction of values that differ where Keras is given the file's own inputs.
       alone_max_steps: the largest of these differences.
       mean_steps: mean difference of both networks run from the image on.
@@ -32,6 +34,7 @@ class LayerDifference:
 
     layer: str
     scale: float
+    values: int
     alone_share: float
     alone_max_steps: float
     mean_steps: float
@@ -40,7 +43,8 @@ class LayerDifference:
     @property
     def departs(self) -> bool:
         """Whether the file computes something else here than Keras does."""
-        return self.alone_share > DEPARTING_SHARE or self.alone_max_steps > 1.5
+        limit = max(DEPARTING_SHARE * self.values, TIES)
+        return self.alone_share * self.values > limit + 0.5 or self.alone_max_steps > 1.5
 
 
 def compare_layers(
@@ -81,6 +85,7 @@ def compare_layers(
             LayerDifference(
                 name,
                 scale,
+                alone.size,
                 float(np.mean(alone > 0)),
                 float(alone.max()),
                 float(accumulated.mean()),

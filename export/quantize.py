@@ -25,6 +25,7 @@ PIXELS = (-128 / 127.5, 127 / 127.5)
 # So a pixel p stands for (p - 128) / 127.5 in a file, and for p / 127.5 - 1 in training.
 HALF_STEP = 0.5 / 127.5
 SMALLEST_RANGE = 1e-6
+MOST_WIDENING = 1.05
 IMAGES = FixedQuantizer(*PIXELS)  # stands before the node that rounds them
 # TFLite fixes the scale of LOGISTIC to 1 / 256.
 UNIT = (0.0, 255 / 256)
@@ -164,8 +165,9 @@ def align_means(model: tf_keras.Model) -> None:
 
     The kernel that runs where XNNPACK does not adds input zero point · input scale / output scale,
     cut off to a whole number: up to a step of error in every mean, and, measured, most of what two
-    kernels disagree about. The output's scale grows by about a percent at most, until that number
-    is whole. To be called again after training has moved the ranges.
+    kernels disagree about. The output's scale grows until that number is whole, by a percent or so:
+    more than MOST_WIDENING would cost more than it gives. To be called again after training has moved
+    the ranges.
     """
     for config in layer_configs(model).values():
         source, output = config.source, config.output
@@ -175,10 +177,11 @@ def align_means(model: tf_keras.Model) -> None:
         zero_point = abs(source.zero_point())
         ratio = float(source.scale()) / float(output.scale())
         whole = np.floor(zero_point * ratio)
-        if whole < 1:
-            continue  # nothing is added
-        # A little more than whole, or float arithmetic may cut it to one less.
-        wider = zero_point * ratio / (whole + 1e-4)
+        # A little more than whole: float arithmetic might cut it to one less, and a ratio of small
+        # whole numbers would put many means half way between two steps.
+        wider = zero_point * ratio / (whole + 0.02)
+        if whole < 1 or wider > MOST_WIDENING:
+            continue
         output.low.assign(output.low * wider)
         output.high.assign(output.high * wider)
 

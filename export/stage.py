@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -78,7 +79,7 @@ def export(
     Raises:
       ValueError: an option does not fit the network, or the network cannot be quantized.
     """
-    _check(trained, options)
+    _check(trained, options, recipe)
     try:
         os.makedirs(options.output, exist_ok=True)
     except OSError as e:
@@ -185,6 +186,7 @@ class _Stage:
         path = Path(self._options.output, f'{graph.name}_{form}_ranges.json')
         made_of = {
             'weights': checksum(self._trained.model),
+            'images': self._calibration_checksum(),
             'distill': self._recipe.distill.to_dict(),
             'calibration_images': quantize.calibration_images,
             'search_images': quantize.search_images,
@@ -205,6 +207,12 @@ class _Stage:
         )
         write_json(path, {'made_of': made_of, 'ranges': ranges})
         return ranges
+
+    def _calibration_checksum(self) -> str:
+        digest = hashlib.sha256()
+        for name in ('image', 'label'):
+            digest.update(self._calibration_batch[name].tobytes())
+        return digest.hexdigest()
 
     @functools.cached_property
     def _calibration_batch(self) -> dict[str, np.ndarray]:
@@ -264,7 +272,7 @@ class _Stage:
         }
 
 
-def _check(trained: Trained, options: Options) -> None:
+def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
     unknown = set(options.schemes) - set(SCHEMES)
     if unknown:
         raise ValueError(
@@ -273,5 +281,19 @@ def _check(trained: Trained, options: Options) -> None:
     classes = len(trained.run.labels)
     if options.labels is not None and len(options.labels) != classes:
         raise ValueError(f'--labels names {len(options.labels)} classes, the network has {classes}')
+    for field, least in (('calibration_images', 1), ('search_images', 0)):
+        if recipe.quantize[field] < least:
+            raise ValueError(
+                f'config.quantize.{field} is {recipe.quantize[field]}; expected {least} or more'
+            )
+    if options.hard_swish == 'fused' and 'int16x8' in options.schemes:
+        raise ValueError(
+            '--hard_swish=fused does not go with --scheme=int16x8: TFLite has no int16 HARD_SWISH; '
+            'use --hard_swish=auto'
+        )
+    if options.metadata and options.io == 'int8' and 'int8' in options.schemes:
+        raise ValueError(
+            '--metadata does not go with --io=int8, which MediaPipe refuses; use uint8'
+        )
     if options.metadata and not metadata.available():
         raise ValueError(f'--metadata needs MediaPipe, which is not installed: {metadata.INSTALL}')

@@ -45,7 +45,8 @@ def from_run(workdir: str, data_dir: str = '') -> Trained:
     if source.labels != run.labels:
         raise ValueError(
             f'{source.name} has {len(source.labels)} classes, other than the {len(run.labels)} that '
-            'the run was trained on; export beside the data of the run'
+            f'the run was trained on ({_first_difference(source.labels, run.labels)}); export beside '
+            'the data of the run'
         )
     return Trained(run, source, model, state['step'])
 
@@ -84,3 +85,10 @@ def from_weights(config: ConfigDict, path: str, num_classes: int | None) -> Trai
     )
     released.carry_released(weights, model)
     return Trained(run, source, model, step=0)
+
+
+def _first_difference(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    for number, (here, there) in enumerate(zip(ours, theirs, strict=False)):
+        if here != there:
+            return f'class {number} is {here!r} here, {there!r} there'
+    return f'class {min(len(ours), len(theirs))} is on one side only'

@@ -48,6 +48,7 @@ def main() -> None:
     """Flags to one call."""
     if (FLAGS.workdir is None) == (FLAGS.init is None):
         raise ValueError('expected either --workdir, a run of train.main, or --init, weights')
+    _check_flags()
     labels = _read_labels(FLAGS.labels) if FLAGS.labels else None
     cli.import_tensorflow()
     from export import stage
@@ -72,6 +73,22 @@ def main() -> None:
     )
     for path in stage.export(trained, options, FLAGS.config, strategy) or ():
         print(describe(path, read_card(path) or {}))
+
+
+def _check_flags() -> None:
+    """Refuses what would be passed over in silence."""
+    needs = {
+        '--init; a run knows its own': FLAGS.init is not None,
+        '--quantize': FLAGS.quantize,
+    }
+    names = (
+        ('model', 'multiplier', 'resolution', 'num_classes', 'dataset'),
+        ('scheme', 'method', 'io'),
+    )
+    for (other, given), flags_of in zip(needs.items(), names, strict=True):
+        for name in flags_of:
+            if FLAGS[name].present and not given:
+                raise ValueError(f'--{name} goes with {other}')
 
 
 def _init_config():  # type: ignore[no-untyped-def]

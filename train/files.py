@@ -13,6 +13,8 @@ def write_file(path: str | os.PathLike, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as e:  # a full disk is told without a name
+        raise OSError(e.errno, e.strerror, os.fspath(path)) from e
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)

@@ -281,8 +281,8 @@ def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:
     theirs = json.loads(json.dumps(Run.from_state(saved.state).to_state()))
     if differing := differences(ours, theirs):
         raise ValueError(
-            f'{workdir} holds another run; use another --workdir or the same values. These differ: '
-            + '; '.join(differing)
+            f'{workdir} holds another run; use another --workdir (of an export: --output) or the same '
+            'values. These differ: ' + '; '.join(differing)
         )
     return saved
 

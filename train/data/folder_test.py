@@ -13,7 +13,8 @@ REAL = Path(__file__).parents[3] / 'shared' / 'data'
 
 
 def config(max_bad_fraction=0.01, **fields):
-    return ConfigDict({'max_bad_fraction': max_bad_fraction, 'shuffle_buffer': 10, **fields})
+    common = {'background': False, 'max_bad_fraction': max_bad_fraction, 'shuffle_buffer': 10}
+    return ConfigDict({**common, **fields})
 
 
 def open_at(path, **fields):

@@ -10,7 +10,10 @@ from train.data.source import open_source
 
 
 def open_at(path, buffer=100):
-    return open_source(ConfigDict({'dataset': f'tfrecord:{path}', 'shuffle_buffer': buffer}))
+    dataset = f'tfrecord:{path}'
+    return open_source(
+        ConfigDict({'dataset': dataset, 'background': False, 'shuffle_buffer': buffer})
+    )
 
 
 def png(value):

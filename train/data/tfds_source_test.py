@@ -10,7 +10,8 @@ from train.data.source import open_source
 
 
 def config(dataset, data_dir=''):
-    return ConfigDict({'dataset': dataset, 'data_dir': str(data_dir), 'shuffle_buffer': 100})
+    fields = {'background': False, 'data_dir': str(data_dir), 'shuffle_buffer': 100}
+    return ConfigDict({'dataset': dataset, **fields})
 
 
 @pytest.mark.parametrize(
