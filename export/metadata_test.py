@@ -59,18 +59,22 @@ def contents():
     logits = tf_keras.layers.Dense(len(LABELS), kernel_initializer='orthogonal')(x * 10.0)
     model = tf_keras.Model(image, tf_keras.layers.Softmax()(logits))
     images = [_pixels(seed) / np.float32(127.5) - 1 for seed in range(20)]
-    int8 = tf.lite.TFLiteConverter.from_keras_model(model)
-    int8.optimizations = [tf.lite.Optimize.DEFAULT]
-    int8.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
-    int8.inference_input_type = int8.inference_output_type = tf.int8
+
+    def quantize(model, dtype):
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
+        converter.inference_input_type = converter.inference_output_type = dtype
+        return converter.convert()
+
     kept = tf_keras.layers.Reshape((1, 1, len(LABELS)))(model.output)
     gray = tf_keras.Input((8, 8, 1))
     return {
         'float32': convert.convert_float(model),
-        'uint8': convert.convert_int8(model, images),
-        'logits': convert.convert_int8(tf_keras.Model(image, logits), images),
+        'uint8': quantize(model, tf.uint8),
+        'logits': quantize(tf_keras.Model(image, logits), tf.uint8),
         '[1, 1, 1, N]': convert.convert_float(tf_keras.Model(image, kept)),
-        'int8': int8.convert(),
+        'int8': quantize(model, tf.int8),
         'two': convert.convert_float(tf_keras.Model(image, {'a': model.output, 'b': logits})),
         'gray': convert.convert_float(
             tf_keras.Model(gray, tf_keras.layers.Dense(5)(tf_keras.layers.Flatten()(gray)))

@@ -60,7 +60,7 @@ class RangeQuantizer(quantizers.Quantizer):
 
     def zero_point(self) -> int:
         """The int8 value that stands for 0."""
-        return round(-128 - float(self.low) / float(self.scale()))
+        return round(-128 - float(tf.identity(self.low)) / float(self.scale()))
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any

@@ -15,7 +15,7 @@ import tf_keras
 from ml_collections import ConfigDict
 
 from export import convert, layers, metadata, verify
-from export.calibrate import calibrate
+from export.calibrate import Loss, calibrate
 from export.card import make_card, write_card
 from export.deploy import HardSwishForm, deploy_form, deploy_graph
 from export.finetune import checksum, finetune, quantized_run, taught_loss
@@ -195,18 +195,23 @@ class _Stage:
             saved = json.loads(path.read_text(encoding='utf-8'))
             if saved.get('made_of') == made_of:
                 return {name: (low, high) for name, (low, high) in saved['ranges'].items()}
-        images, batch = self._calibration_batch['image'], self._calibration_batch
-        task = self._quantized_run.make_task()
-        taught = build(graph)(images[: quantize.search_images], training=False)
-        labelled = {name: values[: quantize.search_images] for name, values in batch.items()}
         ranges = calibrate(
             graph,
-            images,
+            self._calibration_batch['image'],
             search_images=quantize.search_images,
-            loss=lambda answers: tf.reduce_mean(taught_loss(task, answers, labelled, taught)),
+            loss=self._search_loss(graph, quantize.search_images),
         )
         write_json(path, {'made_of': made_of, 'ranges': ranges})
         return ranges
+
+    def _search_loss(self, graph: Graph, count: int) -> Loss | None:
+        """The loss of training, of the answers to the first calibration images."""
+        task = self._quantized_run.make_task()
+        if not count:
+            return None
+        batch = {name: values[:count] for name, values in self._calibration_batch.items()}
+        taught = build(graph)(batch['image'], training=False)
+        return lambda answers: tf.reduce_mean(taught_loss(task, answers, batch, taught))
 
     def _calibration_checksum(self) -> str:
         digest = hashlib.sha256()

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from train import files
@@ -10,3 +12,16 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         files.write_json(output, {'median': float('nan')})
     assert output.read_text() == 'old'
     assert [file.name for file in tmp_path.iterdir()] == ['results.json']
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    output = tmp_path / 'model.tflite'
+    output.write_bytes(b'old')
+    monkeypatch.setattr(files.os, 'fsync', full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*model\.tflite'"):
+        files.write_file(output, b'new')
+    assert output.read_bytes() == b'old'
+    assert [file.name for file in tmp_path.iterdir()] == ['model.tflite']

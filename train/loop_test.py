@@ -335,12 +335,50 @@ def test_a_full_disk_stops_and_leaves_the_checkpoints(workdir, tiny_config, monk
 # ------------------------------------------------------------------------------- bad starts
 
 
+def test_a_run_of_before_quantization_is_continued(workdir, expected, tiny_config):
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+    for path in (workdir / 'checkpoints').glob('*/state.json'):
+        state = json.loads(path.read_text())
+        del state['config']['distill'], state['config']['quantize']
+        del state['config']['data']['background']
+        path.write_text(json.dumps(state))
+    assert loop.run(tiny_config(), str(workdir)) is not None
+    assert_same_variables(workdir, expected)
+
+
+def test_another_task_on_the_same_run_is_trained_by_the_same_loop(tiny_config, tmp_path):
+    tasks = []
+
+    def make_task(run):
+        task = run.make_task()
+        # In the strategy's scope, and once.
+        tasks.append((task, tf.distribute.has_strategy()))
+        return task
+
+    config = tiny_config()
+    source = loop.open_source(config.data)
+    run = loop.Run(config, loop.resolve_spec(config), source.labels)
+    config.train.epochs = 0.8
+    strategy = tf.distribute.OneDeviceStrategy('/cpu:0')
+    trainer = loop.train(run, source, str(tmp_path), strategy, make_task=make_task)
+    assert tasks == [(trainer.task, True)]
+    assert trainer.metrics.keys() == {'raw', 'averaged'}
+    saved = variables(tmp_path)
+    for weight, name in ((trainer.model, 'model'), (trainer.averaged, 'averaged')):
+        names = [n for n in saved if n.startswith(f'{name}/') and 'OPTIMIZER_SLOT' not in n]
+        kernels = [saved[n] for n in names if saved[n].ndim == 4]
+        ours = [w.numpy() for w in weight.weights if w.shape.rank == 4]
+        assert sorted(k.sum() for k in kernels) == sorted(k.sum() for k in ours)
+
+
 @pytest.mark.parametrize(
     ('field', 'value', 'difference'),
     [
         ('model.multiplier', 2.0, 'config.model.multiplier: 1.0 there, 2.0 here'),
         ('train.batch_size', 5, 'config.train.batch_size: 4 there, 5 here'),
         ('seed', 7, 'config.seed: 0 there, 7 here'),
+        ('data.background', True, 'config.data.background: False there, True here'),
+        ('quantize.source', 'x', "config.quantize.source: '' there, 'x' here"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(undisturbed, tiny_config, field, value, difference):

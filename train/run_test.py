@@ -23,7 +23,7 @@ def state_of(config):
 # ----------------------------------------------------------------------------- the config
 
 
-@pytest.mark.parametrize('name', ['base', 'demo', 'small_data'])
+@pytest.mark.parametrize('name', ['base', 'demo', 'quantize', 'small_data'])
 def test_every_recipe_names_a_network(name):
     config = importlib.import_module(f'configs.{name}').get_config()
     spec = resolve_spec(config)
@@ -103,6 +103,22 @@ def test_a_run_comes_back_from_its_state(tiny_config):
     assert again.spec == run.spec
     assert again.labels == LABELS
     assert json.loads(json.dumps(again.to_state())) == state_of(tiny_config())
+
+
+def test_fields_that_are_newer_than_a_run_have_the_values_of_base(tiny_config):
+    state = state_of(tiny_config())
+    del state['config']['distill'], state['config']['quantize']['observe_epochs']
+    del state['config']['data']['background']
+    config = Run.from_state(state).config
+    assert config.distill.weight == 0.0
+    assert config.quantize.observe_epochs == 0.0
+    assert config.quantize.calibration_images == 400
+    assert config.data.background is False
+    assert config.data.dataset == tiny_config().data.dataset  # its own values stay
+    assert config.ema.decay == 0.9
+    again = json.loads(json.dumps(Run.from_state(state).to_state()))
+    assert differences(state_of(tiny_config()), again) == []
+    assert 'distill' not in state['config']
 
 
 def test_the_same_run_has_no_differences(tiny_config):

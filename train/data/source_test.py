@@ -6,7 +6,7 @@ from train.data.source import open_source, shuffled_in_memory
 
 
 def config(dataset):
-    fields = {'data_dir': '', 'max_bad_fraction': 0.01, 'shuffle_buffer': 10}
+    fields = {'background': False, 'data_dir': '', 'max_bad_fraction': 0.01, 'shuffle_buffer': 10}
     return ConfigDict({'dataset': dataset, **fields})
 
 
@@ -52,3 +52,21 @@ def test_a_buffer_of_the_whole_set_shuffles_it_and_a_smaller_one_mixes_neighbour
     assert sorted(whole) == sorted(near) == list(range(100))
     assert min(whole.index(n) for n in range(90, 100)) < 50
     assert all(near.index(n) >= n - 5 for n in range(100))
+
+
+def test_a_background_class_comes_before_the_others(image_folder):
+    plain = config(f'folder:{image_folder}')
+    shifted = plain.copy_and_resolve_references()
+    shifted.background = True
+    ours, theirs = open_source(shifted), open_source(plain)
+    assert ours.labels == ('background', *theirs.labels)
+    assert ours.name == theirs.name
+    for split in ('train', 'val'):
+        mine, other = getattr(ours, split), getattr(theirs, split)
+        assert mine.num_examples == other.num_examples
+        for read in (lambda s: s.examples(), lambda s: s.shuffled(3, 4).take(12)):
+            pairs = zip(read(mine), read(other), strict=True)
+            for one, another in pairs:
+                assert int(one['label']) == int(another['label']) + 1
+                assert one['label'].dtype == another['label'].dtype
+                assert one['image'].numpy() == another['image'].numpy()
