@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from export.quantize import to_pixel_grid
+
 IOType = Literal['uint8', 'int8', 'float32']
 IO_TYPES: dict[str, tf.DType] = {'uint8': tf.uint8, 'int8': tf.int8, 'float32': tf.float32}
 
@@ -31,10 +33,13 @@ def convert_int8(
 
     Args:
       model: of `export.quantize.quantized_model`.
-      io: type of input and outputs. MediaPipe and browsers refuse int8.
+      io: type of input and outputs: uint8 pixels, pixels - 128 as int8, or float32 images in
+        [-1, 1]. MediaPipe and browsers refuse int8.
       probabilities: whether the file ends with a softmax over its one output.
     """
-    converter = _converter(model, probabilities)
+    # Pixels are on the grid already; floats as in training lie half a step beside it.
+    prepare = to_pixel_grid if io == 'float32' else tf.identity
+    converter = _converter(model, probabilities, prepare)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = IO_TYPES[io]
     return converter.convert()
@@ -74,7 +79,9 @@ def convert_float16(model: tf_keras.Model, *, probabilities: bool = False) -> by
     return converter.convert()
 
 
-def _converter(model: tf_keras.Model, probabilities: bool) -> tf.lite.TFLiteConverter:
+def _converter(
+    model: tf_keras.Model, probabilities: bool, prepare: Callable = tf.identity
+) -> tf.lite.TFLiteConverter:
     image = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name='image')
     finish: Callable = tf.nn.softmax if probabilities else tf.identity
     # Holds the variables for the converter. The model itself it would save with a trace of every
@@ -84,6 +91,6 @@ def _converter(model: tf_keras.Model, probabilities: bool) -> tf.lite.TFLiteConv
 
     @tf.function(input_signature=[image])
     def serve(image: tf.Tensor) -> tf.Tensor:
-        return tf.nest.map_structure(finish, model(image, training=False))
+        return tf.nest.map_structure(finish, model(prepare(image), training=False))
 
     return tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], holder)
