@@ -5,6 +5,7 @@ with batch normalisation folded in.
 """
 
 import dataclasses
+import os
 import re
 import zipfile
 import zlib
@@ -34,6 +35,10 @@ def read_released(path: str) -> list[Convolution]:
     """
     arrays: dict[tuple[int, str], tuple[str, np.ndarray]] = {}
     try:
+        if not os.path.isfile(path):
+            raise ValueError('there is no such file')
+        if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
+            raise ValueError('it is no .npz archive')
         with np.load(path, allow_pickle=False) as archive:
             for name in archive.files:
                 match = _NAME.fullmatch(name)
@@ -46,12 +51,7 @@ def read_released(path: str) -> list[Convolution]:
             raise ValueError('it is empty')
         numbers = range((len(arrays) + 1) // 2)
         return [_convolution(*arrays[i, 'w'], arrays[i, 'b'][1]) for i in numbers]
-    # What is an array and no archive is no context manager: a TypeError, before Python 3.11 an
-    # AttributeError.
-    except (
-        OSError, EOFError, ValueError, KeyError, TypeError, AttributeError,
-        zipfile.BadZipFile, zlib.error,
-    ) as e:  # fmt: skip
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as e:
         raise ValueError(
             f'{path} cannot be read as released weights ({e}); expected an .npz with NN_<OP>_w and '
             'NN_<OP>_b for each convolution from 00 on, OP being CONV_2D or DEPTHWISE_CONV_2D'
