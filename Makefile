@@ -24,7 +24,7 @@ $(VENV)/.installed: $(LOCK) requirements-mediapipe.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mediapipe.lock
 	@touch $@
 
-demo: setup ## train V3-Small on the built-in shapes, export, measure, report (8 minutes)
+demo: setup ## train V3-Small on the built-in shapes, export, measure, report (9 minutes)
 	$(RUN) -m train.main --config=configs/demo.py --workdir=$(DEMO)
 	$(RUN) -m export.tflite --workdir=$(DEMO) --output=$(DEMO)/exported --quantize --config.train.epochs=1
 	$(RUN) -m benchmark.main --model=$(DEMO)/exported --output=$(DEMO)/latency.json
@@ -50,7 +50,7 @@ bazel-test: setup ## the fast tests through Bazel 4.2, offline (BAZEL_FILTERS=-t
 aarch64: setup ## LiteRT for 64-bit Arm, emulated, in build/: export/aarch64_test.py then runs (170 MB)
 	PYTHON=$(abspath $(RUN)) tools/aarch64/setup.sh
 
-bench: setup ## speed beside tf_keras.applications, in one run, as ratios (12 minutes)
+bench: setup ## speed beside tf_keras.applications, in one run, as ratios (15 minutes)
 	$(RUN) -m benchmark.peers --output=runs/bench.json
 
 lock: ## resolve pyproject.toml anew into the lock files, for every Python at once
