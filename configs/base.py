@@ -74,6 +74,8 @@ def get_config() -> ConfigDict:
     c.quantize.search_images = 64  # of these, for what ranges cost the loss; 0: extremes
     c.quantize.observe_epochs = 0.0  # in which training moves the ranges; then they are frozen
     c.quantize.observer_decay = 0.99  # a step, of the moving average of each batch's extremes
+    # The learning rate shrinks with the training set below so many images: it forgets the others.
+    c.quantize.full_rate_images = 10_000
     c.quantize.source = ''  # checksum of the float weights to start from; the export sets it
 
     c.eval = ConfigDict()

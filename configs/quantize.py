@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     c.train.weight_decay = 0.0  # the kernels have batch normalisation in them now
     c.optimizer.epsilon = 1e-6
     c.schedule.kind = 'cosine'
-    c.schedule.learning_rate = 5e-6  # 1e-6 where there are no more than a thousand photos
+    c.schedule.learning_rate = 1e-5  # of 10,000 images and more: quantize.full_rate_images
     c.schedule.base_batch_size = 32
     c.schedule.warmup_epochs = 0.0
     c.ema.decay = 0.0  # of so short a run the last weights are the best

@@ -112,18 +112,20 @@ def finetune(
     return trainer.averaged
 
 
-def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model) -> Run:
+def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examples: int) -> Run:
     """The run that fine-tunes the quantized form of a trained run's model.
 
     Args:
       run: of the float network.
       recipe: of `configs/quantize.py`; its parts replace the run's.
       model: the float network, whose weights' checksum keeps other networks' checkpoints apart.
+      num_examples: images of the training set; fewer of them take a lower learning rate.
 
     Raises:
       ValueError: the recipe's distillation is out of range.
     """
     config = run.config.copy_and_resolve_references()
+    recipe = recipe.copy_and_resolve_references()
     with config.unlocked():
         for part in PARTS:
             config[part] = recipe[part]
@@ -134,6 +136,10 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model) -> Run:
             'expected a weight in [0, 1] and a temperature above 0'
         )
     config.quantize.source = checksum(model)
+    full = config.quantize.full_rate_images
+    if full < 1:
+        raise ValueError(f'config.quantize.full_rate_images is {full}; expected at least 1')
+    config.schedule.learning_rate *= min(1.0, num_examples / full)
     return Run(config, run.spec, run.labels)
 
 

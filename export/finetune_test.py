@@ -69,7 +69,7 @@ def make_run(tiny_trained, tiny_recipe):
     def make(**changes):
         recipe = tiny_recipe()
         recipe.update_from_flattened_dict(changes)
-        return quantized_run(tiny_trained.run, recipe, tiny_trained.model)
+        return quantized_run(tiny_trained.run, recipe, tiny_trained.model, 10_000)
 
     return make
 
@@ -262,3 +262,18 @@ def test_two_replicas_take_a_step(tiny_run, run_python, tmp_path):
     assert json.loads((folder / loop.RESULTS_FILE).read_text())['step'] == 1
     card = json.loads((tmp_path / 'out' / 'tiny_int8.json').read_text())
     assert card['evaluation']['layers']['first_departing'] is None
+
+
+@pytest.mark.parametrize(('images', 'share'), [(1_000, 0.1), (10_000, 1.0), (50_000, 1.0)])
+def test_few_images_take_a_lower_rate(tiny_trained, tiny_recipe, images, share):
+    recipe = tiny_recipe()
+    rate = recipe.schedule.learning_rate
+    run = quantized_run(tiny_trained.run, recipe, tiny_trained.model, images)
+    assert run.config.schedule.learning_rate == pytest.approx(rate * share)
+    assert recipe.schedule.learning_rate == rate
+    assert recipe.quantize.source == ''
+
+
+def test_a_full_rate_below_one_image_is_refused(make_run):
+    with pytest.raises(ValueError, match='full_rate_images is 0; expected at least 1'):
+        make_run(**{'quantize.full_rate_images': 0})

@@ -178,7 +178,10 @@ class _Stage:
 
     @functools.cached_property
     def _quantized_run(self) -> Run:
-        return quantized_run(self._trained.run, self._recipe, self._trained.model)
+        trained = self._trained
+        return quantized_run(
+            trained.run, self._recipe, trained.model, trained.source.train.num_examples
+        )
 
     def _ranges(self, graph: Graph, form: HardSwishForm) -> Ranges:
         """Calibrates, or reads what an earlier call on the same network found."""
