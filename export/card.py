@@ -38,7 +38,7 @@ def make_card(
     hard_swish: str,
     method: str | None,
 ) -> dict:
-    """Describes an exported file.
+    """Describes an exported file, in plain JSON values.
 
     Args:
       model_path: the file, already written.
@@ -50,9 +50,6 @@ def make_card(
       probabilities: whether the file ends with a softmax.
       hard_swish: 'fused' or 'decomposed'.
       method: how an int8 file was quantized: 'ptq' or 'qat'.
-
-    Returns:
-      Plain JSON values.
     """
     sha256, size_bytes = read_identity(model_path)
     state = run.to_state()
