@@ -60,11 +60,11 @@ def _fold_batch_norms(graph: Graph) -> None:
     for node in graph:
         if node.op != 'batch_norm':
             continue
-        source = graph.nodes[node.inputs[0]]
-        plain = source.is_convolution and source.activation == 'linear'
-        if not plain or not graph.feeds_only(source.name, node.name):
+        source = _own_convolution(graph, node)
+        if source is None:
+            before = graph.nodes[node.inputs[0]]
             raise ValueError(
-                f'batch normalisation {node.name} follows {source.name} ({source.op}), expected a '
+                f'batch normalisation {node.name} follows {before.name} ({before.op}), expected a '
                 'convolution that nothing else sees; no rule folds it'
             )
         _scale_outputs(source, node.config['scale'])
@@ -77,10 +77,9 @@ def _rewrite_hard_sigmoids(graph: Graph) -> None:
     for node in graph:
         if node.op != 'hard_sigmoid':
             continue
-        source = graph.nodes[node.inputs[0]]
-        plain = source.is_convolution and source.activation == 'linear'
+        source = _own_convolution(graph, node)
         node.config['factor'] = SIXTH
-        if plain and graph.feeds_only(source.name, node.name):
+        if source is not None:
             source.bias, source.activation = source.bias + np.float32(3), 'relu6'
             source.config['factor'] = SIXTH
             graph.replace(node.name, source.name)
@@ -104,11 +103,17 @@ def _fuse_relus(graph: Graph) -> None:
     for node in graph:
         if node.op not in ('relu', 'relu6'):
             continue
-        source = graph.nodes[node.inputs[0]]
-        plain = source.is_convolution and source.activation == 'linear'
-        if plain and graph.feeds_only(source.name, node.name):
+        source = _own_convolution(graph, node)
+        if source is not None:
             source.activation = 'relu6' if node.op == 'relu6' else 'relu'
             graph.replace(node.name, source.name)
+
+
+def _own_convolution(graph: Graph, node: Node) -> Node | None:
+    """The convolution without an activation that makes a node's input and nothing else's, or None."""
+    source = graph.nodes[node.inputs[0]]
+    plain = source.is_convolution and source.activation == 'linear'
+    return source if plain and graph.feeds_only(source.name, node.name) else None
 
 
 # Ops that map f · x to f · y for every f > 0.

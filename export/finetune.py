@@ -99,15 +99,16 @@ def finetune(
         decay=config.quantize.observer_decay,
         steps=round(config.quantize.observe_epochs * steps_per_epoch),
     )
-    trainer = loop.train(
+    finished = loop.train(
         run,
         source,
         workdir,
         strategy,
         make_task=lambda run: QuantizedTask(run.make_task(), graph, ranges, observing),
     )
-    if trainer is None:
+    if finished is None:
         return None
+    trainer, _ = finished
     align_means(trainer.averaged)
     return trainer.averaged
 

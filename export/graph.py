@@ -25,7 +25,7 @@ class Node:
 
     Attributes:
       name: of both; that of the Keras layer it comes from.
-      op: a key of `_BUILDERS`, or 'batch_norm' or 'identity', which no deploy form has.
+      op: a key of `_BUILDERS`, or one that no deploy form has: batch_norm, hard_sigmoid, identity.
       inputs: names of the nodes whose tensors it takes.
       config: what else describes the op, such as strides.
       kernel: of a convolution, [h, w, C, k], of a depthwise one [h, w, C, 1].
@@ -292,6 +292,6 @@ _BUILDERS: dict[str, Callable[[Node], tf_keras.layers.Layer]] = {
     'concat': _builder(tf_keras.layers.Concatenate),
     'average_pool': _builder(tf_keras.layers.AveragePooling2D),
     'upsample': _builder(tf_keras.layers.UpSampling2D),
-    'softmax': _builder(tf_keras.layers.Softmax),
     'identity': _builder(tf_keras.layers.Activation, activation='linear'),
+    'pixels': _builder(tf_keras.layers.Activation, activation='linear'),
 }

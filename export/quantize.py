@@ -15,6 +15,7 @@ from export.quantizers import (
     FixedQuantizer,
     LayerConfig,
     QuantizedLayer,
+    Quantizer,
     RangeQuantizer,
     WeightQuantizer,
 )
@@ -57,7 +58,7 @@ def quantized_model(
       ValueError: a node has no rule, or a range is missing.
     """
     graph = _with_rounded_input(graph)
-    quantizers: dict[str, RangeQuantizer | FixedQuantizer] = {}
+    quantizers: dict[str, Quantizer] = {}
 
     def wrap(node: Node, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         rule = rule_of(node)
@@ -93,7 +94,7 @@ RULES: dict[str, str | tuple[float, float]] = {
     'reshape': 'same',
     'average_pool': 'same',
     'upsample': 'same',
-    'identity': PIXELS,
+    'pixels': PIXELS,
 }
 
 
@@ -120,7 +121,7 @@ def _with_rounded_input(graph: Graph) -> Graph:
     """The graph with a node that rounds the images after each input."""
     graph = graph.copy()
     for source in [node for node in graph if node.op == 'input']:
-        rounded = Node(f'{source.name}/quantize', 'identity', [source.name])
+        rounded = Node(f'{source.name}/quantize', 'pixels', [source.name])
         for node in graph.consumers(source.name):
             node.inputs = [rounded.name if name == source.name else name for name in node.inputs]
             if node.op == 'conv':  # the half step, which a bias can take in away from the borders
@@ -188,7 +189,7 @@ def align_means(model: tf_keras.Model) -> None:
 
 def _output_quantizer(
     graph: Graph, node: Node, rule: str | tuple[float, float], observing: Observing
-) -> RangeQuantizer | FixedQuantizer:
+) -> Quantizer:
     if not isinstance(rule, str):
         return FixedQuantizer(*rule)
     return RangeQuantizer(observing.decay, observing.steps, smallest_that_counts(graph, node.name))

@@ -9,7 +9,7 @@ import tf_keras
 from tqdm import tqdm
 
 from export.quantize import layer_configs, to_pixel_grid
-from export.quantizers import FixedQuantizer, RangeQuantizer, WeightQuantizer
+from export.quantizers import Quantizer, WeightQuantizer
 
 BATCH_SIZE = 16
 
@@ -50,7 +50,7 @@ class Sensitivity:
         noises = {name: self.of_layer(name) for name in tqdm(self._configs, desc='sensitivity')}
         return sorted(noises.items(), key=lambda item: -item[1])
 
-    def _noise(self, *quantizers: RangeQuantizer | FixedQuantizer | WeightQuantizer) -> float:
+    def _noise(self, *quantizers: Quantizer | WeightQuantizer) -> float:
         with self._rounding_only(*quantizers):
             answers = self._answers()
         noise = sum(
@@ -65,9 +65,7 @@ class Sensitivity:
         return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
     @contextlib.contextmanager
-    def _rounding_only(
-        self, *quantizers: RangeQuantizer | FixedQuantizer | WeightQuantizer
-    ) -> Iterator[None]:
+    def _rounding_only(self, *quantizers: Quantizer | WeightQuantizer) -> Iterator[None]:
         every = [q for c in self._configs.values() for q in (c.output, c.weight) if q is not None]
         for quantizer in every:
             quantizer.active = quantizer in quantizers

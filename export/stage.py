@@ -18,7 +18,7 @@ from export import convert, layers, metadata, verify
 from export.calibrate import Loss, calibrate
 from export.card import make_card, write_card
 from export.deploy import HardSwishForm, deploy_form, deploy_graph
-from export.finetune import checksum, finetune, quantized_run, taught_loss
+from export.finetune import finetune, quantized_run, taught_loss
 from export.graph import Graph, build
 from export.quantize import Ranges, quantized_model, to_pixel_grid
 from export.sensitivity import Sensitivity
@@ -156,15 +156,16 @@ class _Stage:
 
     def _convert(self, scheme: str, form: HardSwishForm) -> bytes:
         model = deploy_form(self._trained.model, hard_swish=form)
+        probabilities = self._options.probabilities
+        if scheme == 'int16x8':
+            images = self._calibration_batch['image']
+            return convert.convert_int16(model, images, probabilities=probabilities)
         converters: dict[str, Callable[..., bytes]] = {
             'float32': convert.convert_float,
             'dynamic': convert.convert_dynamic,
             'float16': convert.convert_float16,
-            'int16x8': functools.partial(
-                convert.convert_int16, images=self._calibration_batch['image']
-            ),
         }
-        return converters[scheme](model, probabilities=self._options.probabilities)
+        return converters[scheme](model, probabilities=probabilities)
 
     def _quantized(self, form: HardSwishForm) -> tf_keras.Model | None:
         """The quantized model, calibrated and, where it is asked for, trained."""
@@ -188,7 +189,7 @@ class _Stage:
         quantize = self._recipe.quantize
         path = Path(self._options.output, f'{graph.name}_{form}_ranges.json')
         made_of = {
-            'weights': checksum(self._trained.model),
+            'weights': self._quantized_run.config.quantize.source,
             'images': self._calibration_checksum(),
             'distill': self._recipe.distill.to_dict(),
             'calibration_images': quantize.calibration_images,
@@ -209,9 +210,9 @@ class _Stage:
 
     def _search_loss(self, graph: Graph, count: int) -> Loss | None:
         """The loss of training, of the answers to the first calibration images."""
-        task = self._quantized_run.make_task()
         if not count:
             return None
+        task = self._quantized_run.make_task()
         batch = {name: values[:count] for name, values in self._calibration_batch.items()}
         taught = build(graph)(batch['image'], training=False)
         return lambda answers: tf.reduce_mean(taught_loss(task, answers, batch, taught))

@@ -77,18 +77,14 @@ def main() -> None:
 
 def _check_flags() -> None:
     """Refuses what would be passed over in silence."""
-    needs = {
-        '--init; a run knows its own': FLAGS.init is not None,
-        '--quantize': FLAGS.quantize,
-    }
-    names = (
-        ('model', 'multiplier', 'resolution', 'num_classes', 'dataset'),
-        ('scheme', 'method', 'io'),
-    )
-    for (other, given), flags_of in zip(needs.items(), names, strict=True):
-        for name in flags_of:
-            if FLAGS[name].present and not given:
-                raise ValueError(f'--{name} goes with {other}')
+    if FLAGS.init is None:
+        for name in ('model', 'multiplier', 'resolution', 'num_classes', 'dataset'):
+            if FLAGS[name].present:
+                raise ValueError(f'--{name} goes with --init; a run knows its own')
+    if not FLAGS.quantize:
+        for name in ('scheme', 'method', 'io'):
+            if FLAGS[name].present:
+                raise ValueError(f'--{name} goes with --quantize')
 
 
 def _init_config():  # type: ignore[no-untyped-def]

@@ -49,8 +49,8 @@ def run(
     """
     spec = resolve_spec(config)
     source = open_source(config.data)
-    trainer = train(Run(config, spec, source.labels), source, workdir, strategy)
-    return trainer.metrics if trainer else None
+    finished = train(Run(config, spec, source.labels), source, workdir, strategy)
+    return finished[1] if finished else None
 
 
 def train(
@@ -59,7 +59,7 @@ def train(
     workdir: str,
     strategy: tf.distribute.Strategy | None = None,
     make_task: Callable[[Run], Task] = Run.make_task,
-) -> Trainer | None:
+) -> tuple[Trainer, Metrics] | None:
     """Trains one run, as `run` does.
 
     Args:
@@ -92,8 +92,8 @@ def train(
         start_step = saved.state['step']
 
     session = _Session(run_, source, trainer, workdir, clock, strategies.is_chief(strategy))
-    trainer.metrics = session.train(start_step)
-    return trainer if trainer.metrics is not None else None
+    metrics = session.train(start_step)
+    return None if metrics is None else (trainer, metrics)
 
 
 class _Clock:

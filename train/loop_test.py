@@ -360,9 +360,9 @@ def test_another_task_on_the_same_run_is_trained_by_the_same_loop(tiny_config, t
     run = loop.Run(config, loop.resolve_spec(config), source.labels)
     config.train.epochs = 0.8
     strategy = tf.distribute.OneDeviceStrategy('/cpu:0')
-    trainer = loop.train(run, source, str(tmp_path), strategy, make_task=make_task)
+    trainer, metrics = loop.train(run, source, str(tmp_path), strategy, make_task=make_task)
     assert tasks == [(trainer.task, True)]
-    assert trainer.metrics.keys() == {'raw', 'averaged'}
+    assert metrics.keys() == {'raw', 'averaged'}
     saved = variables(tmp_path)
     for weight, name in ((trainer.model, 'model'), (trainer.averaged, 'averaged')):
         names = [n for n in saved if n.startswith(f'{name}/') and 'OPTIMIZER_SLOT' not in n]

@@ -43,7 +43,6 @@ class Trainer:
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, averaged=self.averaged, optimizer=self.optimizer
         )
-        self.metrics: Metrics | None = None  # set at the end of training
         self._train = self._make_train()
 
     def train(self, iterator: tf.data.Iterator, count: int) -> float:
