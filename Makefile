@@ -27,7 +27,7 @@ $(VENV)/.installed: $(LOCK) requirements-mediapipe.lock
 demo: setup ## train V3-Small on the built-in shapes, export, measure, report (9 minutes)
 	$(RUN) -m train.main --config=configs/demo.py --workdir=$(DEMO)
 	$(RUN) -m export.tflite --workdir=$(DEMO) --output=$(DEMO)/exported --quantize --config.train.epochs=1
-	$(RUN) -m benchmark.main --model=$(DEMO)/exported --output=$(DEMO)/latency.json
+	$(RUN) -m benchmark.main --models=$(DEMO)/exported --output=$(DEMO)/latency.json
 	$(RUN) -m benchmark.run_report --workdir=$(DEMO)
 
 test: setup ## every test

@@ -37,6 +37,10 @@ class Device(Protocol):
     def name(self) -> str:
         """A short name of its own, fit for a file's name: 'host', 'pixel_3_8A5X0H3P2'."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader should know of how it went: 'battery at 12 %', 'ran hot'."""
+
     def facts(self) -> dict[str, Any]:
         """What a reader needs to judge its figures, in plain JSON values."""
 

@@ -20,6 +20,7 @@ import numpy as np
 import mobilenet_v3
 from benchmark import host
 from benchmark.keras_peer import make_peer
+from benchmark.latency import Latency, ratio_of
 from export.tflite_file import dissect
 
 if TYPE_CHECKING:
@@ -147,10 +148,10 @@ def compare(
         yield FileRow(name, latency.median_ms, size_mb, anatomy.partitions, anatomy.outside)
 
 
-def make_versus(pair: Pair, latencies: Mapping[str, host.Latency]) -> Versus:
+def make_versus(pair: Pair, latencies: Mapping[str, Latency]) -> Versus:
     """The comparison of two files that were measured together."""
     ours, other = latencies[pair.ours], latencies[pair.other]
-    (ratio,) = host.ratios([other, ours])
+    ratio = ratio_of(ours, other)
     worst = ratio.median if ratio.high is None else ratio.high
     return Versus(
         what=f'{pair.ours} / {pair.other}',

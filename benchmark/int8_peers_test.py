@@ -4,14 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import host, int8_peers
+from benchmark import int8_peers
 from benchmark.int8_peers import Pair
+from benchmark.latency import Latency
 from export.tflite_file import Anatomy, dissect
 
 
 def latency(name, round_medians_ms):
     median = float(np.median(round_medians_ms))
-    return host.Latency(name, 'ab', 10**6, 1, 6, median, 1.0, 9.0, 1.0, 2.0, round_medians_ms)
+    return Latency(name, 'ab', 10**6, 1, True, 6, median, 1.0, 9.0, 1.0, 2.0, round_medians_ms)
 
 
 # Rows

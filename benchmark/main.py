@@ -1,55 +1,71 @@
-"""Measures .tflite files on this host; prints a table and writes JSON.
+"""Measures .tflite files on this host or on phones; prints tables and writes JSON.
 
-Example:
-    python -m benchmark.main --model=A.tflite,B.tflite --output=results.json
+    python -m benchmark.main --models=A.tflite,B.tflite --output=results.json
+    python -m benchmark.main --models=exported --device=adb --serial=all \\
+        --benchmark_model=android_aarch64_benchmark_model
+
+Interrupted, or with a phone unplugged, it keeps what was measured beside --output; the same command
+goes on with the rest.
 """
 
-import datetime
+import concurrent.futures
+import dataclasses
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from benchmark import host
-from export.card import read_card
+from benchmark import latency, results, session
+from benchmark.device import Case, Device, DeviceError
+from benchmark.journal import Journal
 from train import cli
-from train.files import write_json
+
+FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_list(
-        'model', [], '.tflite files, or directories of them; the first is the baseline.'
+        'models', [], '.tflite files, or directories of them; the first is the baseline.'
     )
-    flags.DEFINE_integer('threads', 1, 'Threads of the interpreter; the paper uses 1.')
+    flags.DEFINE_enum('device', 'host', ['host', 'adb'], 'Where: here, or on phones over adb.')
+    flags.DEFINE_integer('threads', 1, 'Threads of the runtime; the paper uses 1.')
     flags.DEFINE_integer('warmup', 10, 'Untimed runs at the start of each turn.')
     flags.DEFINE_integer('rounds', 10, 'Turns of each file, loaded afresh; intervals from 6 on.')
     flags.DEFINE_integer('runs', 20, 'Timed runs of each file in one turn.')
+    flags.DEFINE_enum(
+        'use_xnnpack',
+        'true',
+        ['true', 'false', 'both'],
+        'With the default delegate, without, both.',
+    )
     flags.DEFINE_string('output', 'results.json', 'Where the figures go, as JSON.')
 
 
 def main() -> None:
     """Reads the flags and reports."""
-    report(
-        find_models(flags.FLAGS.model),
-        Path(flags.FLAGS.output),
-        threads=flags.FLAGS.threads,
-        warmup_runs=flags.FLAGS.warmup,
-        rounds=flags.FLAGS.rounds,
-        runs_per_round=flags.FLAGS.runs,
-    )
+    protocol = session.Protocol(FLAGS.threads, FLAGS.warmup, FLAGS.rounds, FLAGS.runs)
+    cases = session.cases_of(find_models(FLAGS.models), FLAGS.use_xnnpack)
+    report(_devices(), cases, protocol, Path(FLAGS.output))
+
+
+def _devices() -> list[Device]:
+    from benchmark.host import HostDevice  # with --device=adb nobody needs LiteRT
+
+    return [HostDevice()]
 
 
 def find_models(names: Sequence[str]) -> list[Path]:
     """The files in the order given, each directory replaced by its .tflite files by name.
 
     Raises:
-        ValueError: nothing named, or a directory without .tflite files.
+      ValueError: nothing named, or a directory without .tflite files.
     """
     if not names:
-        raise ValueError('--model is empty, expected .tflite files or directories; name one')
+        raise ValueError('--models is empty, expected .tflite files or directories; name one')
     files: list[Path] = []
     for name in names:
         path = Path(name)
@@ -62,45 +78,98 @@ def find_models(names: Sequence[str]) -> list[Path]:
     return files
 
 
-def report(files: Sequence[Path], output: Path, **protocol: int) -> None:
-    """Measures the files with the options of `host.measure`, prints the table, writes `output`.
+def report(
+    devices: Sequence[Device], cases: Sequence[Case], protocol: session.Protocol, output: Path
+) -> None:
+    """Measures on every device at once, prints a table each, writes `output`.
 
     Raises:
-        ValueError: `output` is a directory or a model's card, a card is not JSON, or a file or an
-            option is not fit for `host.measure`.
+      ValueError: a card is not JSON; or a device failed: then the others' figures are written, and
+        its own turns stay in its journal.
     """
-    # All that can be wrong is found out before the minutes of measuring.
-    names = [card_name(file) for file in files]
-    check_output(output, files)
-    document: dict[str, Any] = {
-        'time': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-        'host': host.host_facts(),
-        'protocol': {**protocol, 'batch': 1},
-    }
-    latencies = host.measure(files, **protocol, progress=_show_progress)
-    document.update(host.to_json(latencies))
-    for entry, name in zip(document['models'], names, strict=True):
-        entry['name'] = name
-    print(host.table(latencies))
-    write_json(output, document)
-    print(f'written to {output}')
+    for case in cases:
+        results.card_name(case.file)  # a broken card is found before the minutes of measuring
+    check_output(output, [case.file for case in cases])
+    bench = Bench(cases, protocol, output)
+    ends = bench.measure(devices)
+    done = [end for end in ends if isinstance(end, Measured)]
+    if done:
+        results.write_results(output, protocol, [end.entry(cases) for end in done])
+        for end in done:
+            bench.journal_path(end.device).unlink(missing_ok=True)
+            print(f'{end.device.name}\n{latency.table(end.latencies)}')
+            print(''.join(f'warning: {warning}\n' for warning in end.device.warnings), end='')
+        print(f'written to {output}')
+    if failures := [str(end) for end in ends if isinstance(end, DeviceError)]:
+        raise ValueError('; '.join(failures))
 
 
-def card_name(file: Path) -> str | None:
-    """`name` in the card beside a .tflite file; None without a card or a name in it.
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a device told; `facts` are of before it began."""
 
-    Raises:
-        ValueError: the file in the card's place is no card.
-    """
-    name = (read_card(file) or {}).get('name')
-    return name if isinstance(name, str) else None
+    device: Device
+    facts: dict[str, Any]
+    latencies: list[latency.Latency]
+
+    def entry(self, cases: Sequence[Case]) -> dict[str, Any]:
+        """Its part of the results."""
+        device = self.device
+        return results.device_entry(device.name, self.facts, device.warnings, cases, self.latencies)
+
+
+class Bench:
+    """The same files, measured on one or several devices."""
+
+    def __init__(self, cases: Sequence[Case], protocol: session.Protocol, output: Path) -> None:
+        self._cases, self._protocol, self._output = cases, protocol, output
+        self._stop = threading.Event()
+
+    def journal_path(self, device: Device) -> Path:
+        """Where the turns of a device are kept while it measures: beside the results."""
+        return self._output.with_suffix(f'.{device.name}.jsonl')
+
+    def measure(self, devices: Sequence[Device]) -> list[Measured | DeviceError]:
+        """The figures of each device, or why it has none; a thread each.
+
+        A failing device does not stop the others. Ctrl-C stops all after their turn.
+        """
+        with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
+            futures = [pool.submit(self._measure_one, device) for device in devices]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:  # Ctrl-C, or a bug
+                self._stop.set()
+                raise
+
+    def _measure_one(self, device: Device) -> Measured | DeviceError:
+        path = self.journal_path(device)
+        header = session.header(device.name, self._cases, self._protocol)
+
+        def progress(done: int, turns: int) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            _show_progress(device, done, turns)
+
+        try:
+            with Journal(path, header) as journal:
+                facts = device.facts()
+                latencies = session.measure(
+                    device, self._cases, self._protocol, journal=journal, progress=progress
+                )
+                return Measured(device, facts, latencies)
+        except DeviceError as error:
+            kept = f'; {len(journal.turns)} turns are kept in {path}, the same command goes on'
+            return DeviceError(f'{device.name}: {error}{kept if journal.turns else ""}')
+        finally:
+            device.close()
 
 
 def check_output(output: Path, files: Sequence[Path]) -> None:
     """Makes the directory of `output`; refuses a path that would destroy something.
 
     Raises:
-        ValueError: `output` is a directory, a measured file, or the card of one.
+      ValueError: `output` is a directory, a measured file, or the card of one.
     """
     if output.is_dir():
         raise ValueError(f'--output={output} is a directory, expected a file; add a file name')
@@ -113,10 +182,11 @@ def check_output(output: Path, files: Sequence[Path]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _show_progress(done: int, rounds: int) -> None:
+def _show_progress(device: Device, done: int, turns: int) -> None:
+    """The turns so far, on one line that is written over; several devices share it."""
     if sys.stderr.isatty():
-        end = '\n' if done == rounds else ''
-        print(f'\rround {done} of {rounds}', end=end, file=sys.stderr, flush=True)
+        end = '\n' if done == turns else ''
+        print(f'\r{device.name}: turn {done} of {turns}', end=end, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

@@ -34,6 +34,7 @@ import mobilenet_v3
 from benchmark import host
 from benchmark.int8_peers import FileRow, Versus, both_networks, compare_int8
 from benchmark.keras_peer import make_peer, plain_batches, plain_step
+from benchmark.latency import ratio_of
 from benchmark.main import check_output
 from configs import base
 from train import cli
@@ -134,7 +135,7 @@ def main() -> None:
     cli.import_tensorflow()
     document: dict[str, Any] = {
         'time': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-        'host': host.host_facts(),
+        'host': host.HostDevice().facts(),
         'protocol': {name: FLAGS[name].value for name in ('rounds', 'steps', 'batches', 'runs')},
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -315,7 +316,7 @@ def compare_latency(setting: Setting, folder: str, *, rounds: int, runs: int) ->
     """Milliseconds of both float files at 224², one thread, batch 1."""
     files = export_both(setting, LATENCY_RESOLUTION, folder)
     ours, peer = host.measure(files, rounds=rounds, runs_per_round=runs)
-    interval = host.ratios([ours, peer])[0]
+    interval = ratio_of(peer, ours)
     per_round = np.divide(peer.round_medians_ms, ours.round_medians_ms)
     return Row(
         what=f'{setting.name}, float latency {LATENCY_RESOLUTION}², one thread',

@@ -8,6 +8,7 @@ from PIL import Image
 
 import mobilenet_v3
 from benchmark import keras_peer, peers
+from benchmark.latency import Latency
 
 TINY = peers.Setting('small_1024', 'MobileNetV3Small', resolution=32, batch_size=2)
 
@@ -144,8 +145,19 @@ def test_pipeline_measures_batches_of_a_folder(image_folder):
 
 def test_latency_takes_the_ratio_of_the_peer_to_ours(monkeypatch, tmp_path):
     def latency(name, round_medians_ms):
-        return peers.host.Latency(
-            name, 'ab', 1, 1, 6, np.median(round_medians_ms), 1.0, 9.0, 1.0, 2.0, round_medians_ms
+        return Latency(
+            name,
+            'ab',
+            1,
+            1,
+            True,
+            6,
+            np.median(round_medians_ms),
+            1.0,
+            9.0,
+            1.0,
+            2.0,
+            round_medians_ms,
         )
 
     def measure(files, *, rounds, runs_per_round):
