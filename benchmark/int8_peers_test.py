@@ -80,7 +80,7 @@ def test_a_group_measures_its_files_together_and_gives_pairs_then_files(monkeypa
         return [latency(path.name, (float(path.stem),)) for path in paths]
 
     anatomy = Anatomy(ops={}, float_ops={}, partitions=1, outside={'QUANTIZE': 2})
-    monkeypatch.setattr(host, 'measure', measure)
+    monkeypatch.setattr(int8_peers.host, 'measure', measure)
     monkeypatch.setattr(int8_peers, 'dissect', lambda _: anatomy)
     rows = int8_peers.compare(files, [Pair('a', 'c', 0.3), Pair('a', 'b')], rounds=1, runs=20)
     lines = [' '.join(str(row).split()) for row in rows]

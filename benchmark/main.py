@@ -96,12 +96,14 @@ def report(
     if done:
         results.write_results(output, protocol, [end.entry(cases) for end in done])
         for end in done:
-            bench.journal_path(end.device).unlink(missing_ok=True)
             print(f'{end.device.name}\n{latency.table(end.latencies)}')
             print(''.join(f'warning: {warning}\n' for warning in end.device.warnings), end='')
         print(f'written to {output}')
     if failures := [str(end) for end in ends if isinstance(end, DeviceError)]:
+        # Every journal stays, so that the same command ends with the figures of all devices.
         raise ValueError('; '.join(failures))
+    for device in devices:
+        bench.journal_path(device).unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True)

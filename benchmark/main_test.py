@@ -1,28 +1,47 @@
 import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
-from benchmark import host, main
+from benchmark import main
+from benchmark.device import DeviceError
+from benchmark.latency import turn_of
+from benchmark.session import Protocol, cases_of
 
-PROTOCOL = {'threads': 1, 'warmup_runs': 1, 'rounds': 2, 'runs_per_round': 3}
+PROTOCOL = Protocol(rounds=2, runs_per_round=3, warmup_runs=1)
+
+
+class FakeDevice:
+    """A device of which every run takes 2 ms; gone after `lasts` turns."""
+
+    def __init__(self, name='host', lasts=100):
+        self.name, self.lasts, self.closed, self.warnings = name, lasts, False, ['battery at 3 %']
+
+    def facts(self):
+        return {'serial': self.name}
+
+    def prepare(self, cases):
+        pass
+
+    def turn(self, case, *, threads, warmup_runs, runs):
+        if not self.lasts:
+            raise DeviceError('unplugged')
+        self.lasts -= 1
+        return turn_of([2.0] * runs)
+
+    def close(self):
+        self.closed = True
 
 
 @pytest.fixture
-def measured(monkeypatch):
-    """Replaces the measuring; the list of calls that reached it."""
-    calls = []
-
-    def measure(files, *, progress, **protocol):
-        calls.append((list(files), protocol))
-        return [
-            host.Latency(file.name, 'ab', 2_000_000, 1, 6, 2.0, 1.0, 3.0, 1.0, 2.0, (2.0, 2.0))
-            for file in files
-        ]
-
-    monkeypatch.setattr(host, 'measure', measure)
-    return calls
+def cases(tmp_path):
+    files = [tmp_path / 'a.tflite', tmp_path / 'b.tflite']
+    for file in files:
+        file.write_bytes(b'\x1c\0\0\0TFL3')
+    (tmp_path / 'b.json').write_text('{"name": "Small, int8"}')
+    return cases_of(files)
 
 
 def test_a_directory_stands_for_its_tflite_files_by_name(tmp_path):
@@ -38,71 +57,93 @@ def test_a_directory_without_models_is_refused(tmp_path):
 
 
 def test_no_model_is_refused():
-    with pytest.raises(ValueError, match=r'--model is empty, expected .tflite files or direct'):
+    with pytest.raises(ValueError, match=r'--models is empty, expected .tflite files or direct'):
         main.find_models([])
 
 
-def test_report_prints_the_table_and_writes_the_figures(measured, tmp_path, capsys):
-    files = [tmp_path / 'a.tflite', tmp_path / 'b.tflite']
-    (tmp_path / 'b.json').write_text('{"name": "Small, int8", "accuracy": 0.5}')
+def test_report_prints_the_table_and_writes_the_figures(cases, tmp_path, capsys):
     output = tmp_path / 'new' / 'results.json'
-    main.report(files, output, **PROTOCOL)
-    assert measured == [(files, PROTOCOL)]
+    device = FakeDevice()
+    main.report([device], cases, PROTOCOL, output)
     printed = capsys.readouterr().out
     assert '| b.tflite |' in printed
+    assert 'warning: battery at 3 %' in printed
     assert f'written to {output}' in printed
-    document = json.loads(output.read_text())
-    assert document['protocol'] == {**PROTOCOL, 'batch': 1}
-    assert document['host']['runtime'].startswith('ai-edge-litert ')
-    assert document['time'].endswith('+00:00')
-    assert [entry['name'] for entry in document['models']] == [None, 'Small, int8']
-    assert 'accuracy' not in document['models'][1]
-    assert document['ratios'][0]['median'] == 1.0
+    (entry,) = json.loads(output.read_text())['devices']
+    assert (entry['name'], entry['facts']) == ('host', {'serial': 'host'})
+    assert [model['name'] for model in entry['models']] == [None, 'Small, int8']
+    assert device.closed
     assert [file.name for file in output.parent.iterdir()] == ['results.json']
 
 
-@pytest.mark.parametrize('content', ['{}', '{"name": 3}'])
-def test_a_card_without_a_name_gives_none(tmp_path, content):
-    (tmp_path / 'a.json').write_text(content)
-    assert main.card_name(tmp_path / 'a.tflite') is None
+def test_one_lost_phone_stops_no_other_and_is_continued(cases, tmp_path, capsys):
+    output = tmp_path / 'results.json'
+    with pytest.raises(ValueError, match=r'p2: unplugged; 3 turns are kept in .*p2.jsonl, the sam'):
+        main.report([FakeDevice('p1'), FakeDevice('p2', lasts=3)], cases, PROTOCOL, output)
+    assert [d['name'] for d in json.loads(output.read_text())['devices']] == ['p1']
+    # The same command: the first has nothing left to do, the second one turn.
+    main.report([FakeDevice('p1', lasts=0), FakeDevice('p2', lasts=1)], cases, PROTOCOL, output)
+    assert [d['name'] for d in json.loads(output.read_text())['devices']] == ['p1', 'p2']
+    assert not list(tmp_path.glob('*.jsonl'))
 
 
-@pytest.mark.parametrize('content', [b'{"name": ', b'\xff\xfe\x00'])
-def test_a_card_that_is_not_json_is_refused(tmp_path, content):
-    (tmp_path / 'a.json').write_bytes(content)
-    with pytest.raises(ValueError, match=r'a.json is not JSON: .*; export again or remove it'):
-        main.card_name(tmp_path / 'a.tflite')
+def test_a_device_that_fails_at_once_leaves_no_hint_at_nothing(cases, tmp_path):
+    with pytest.raises(ValueError, match=r'^p: unplugged$'):
+        main.report([FakeDevice('p', lasts=0)], cases, PROTOCOL, tmp_path / 'results.json')
+    assert not (tmp_path / 'results.json').exists()
+
+
+def test_phones_are_measured_at_the_same_time(cases, tmp_path):
+    meet = threading.Barrier(2, timeout=20)
+
+    class Waiting(FakeDevice):
+        def prepare(self, cases):
+            meet.wait()  # passes only when both are here
+
+    main.report([Waiting('p1'), Waiting('p2')], cases, PROTOCOL, tmp_path / 'results.json')
+
+
+def test_an_interruption_stops_every_device_after_its_turn(cases, tmp_path):
+    class Interrupted(FakeDevice):
+        def turn(self, case, **options):
+            raise KeyboardInterrupt
+
+    other = FakeDevice('p2', lasts=10**6)
+    many = Protocol(rounds=10**5, runs_per_round=1)
+    with pytest.raises(KeyboardInterrupt):
+        main.report([Interrupted('p1'), other], cases, many, tmp_path / 'results.json')
+    assert other.closed
+    assert other.lasts > 0
 
 
 @pytest.mark.parametrize('name', ['a.tflite', 'a.json'])
-def test_output_over_a_model_or_its_card_is_refused(measured, tmp_path, name):
-    (tmp_path / 'a.json').write_text('{}')
+def test_output_over_a_model_or_its_card_is_refused(cases, tmp_path, name):
+    device = FakeDevice(lasts=0)
     with pytest.raises(ValueError, match=r'is the place of a.tflite or of its card, expected a fi'):
-        main.report([tmp_path / 'a.tflite'], tmp_path / name, **PROTOCOL)
-    assert not measured
+        main.report([device], cases, PROTOCOL, tmp_path / name)
 
 
-def test_output_that_is_a_directory_is_refused(measured, tmp_path):
+def test_output_that_is_a_directory_is_refused(cases, tmp_path):
     with pytest.raises(ValueError, match='is a directory, expected a file; add a file name'):
-        main.report([tmp_path / 'a.tflite'], tmp_path, **PROTOCOL)
-    assert not measured
+        main.report([FakeDevice(lasts=0)], cases, PROTOCOL, tmp_path)
 
 
 def test_help_names_the_flags(run_python, tmp_path):
     result = run_python('-m', 'benchmark.main', '--help', cwd=tmp_path)
-    for flag in ('model', 'threads', 'warmup', 'rounds', 'runs', 'output'):
-        assert re.search(rf'^ *--{flag}:', result.stdout, re.MULTILINE)
+    flags = ('models', 'device', 'threads', 'warmup', 'rounds', 'runs', 'use_xnnpack', 'output')
+    for flag in flags:
+        assert re.search(rf'^ *--(\[no\])?{flag}:', result.stdout, re.MULTILINE), flag
 
 
 def test_import_leaves_the_slow_modules_alone(run_python, tmp_path):
-    slow = "{'tensorflow', 'tf_keras', 'ai_edge_litert'}"
+    slow = "{'tensorflow', 'tf_keras', 'ai_edge_litert', 'adbutils'}"
     code = f'import sys, benchmark.main; print(sys.modules.keys() & {slow})'
     assert run_python('-c', code, cwd=tmp_path).stdout == 'set()\n'
 
 
 def test_a_wrong_file_is_one_line_and_exit_code_2(run_python, tmp_path):
     (tmp_path / 'a.tflite').write_text('not a model')
-    result = run_python('-m', 'benchmark.main', '--model=a.tflite', cwd=tmp_path)
+    result = run_python('-m', 'benchmark.main', '--models=a.tflite', cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith('error: a.tflite is not a TFLite file')
     assert result.stderr.count('\n') == 1
