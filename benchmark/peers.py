@@ -15,6 +15,7 @@ hits both. A ratio is the peer's time over ours, formed inside each round: above
 - pipeline: the peer decodes the whole JPEG, then crops, resizes, flips and colours image by image
   with tf.image: same files, same reading, same distributions.
 - latency: the peer is converted by `TFLiteConverter.from_keras_model`; both have the same weights.
+- litert: the peer is LiteRT's own `litert-benchmark`, on our files; see `litert_peer.py`.
 - int8: our int8 files against the peer's, a released file and our float; see `int8_peers.py`. There a
   ratio is our time over the other's, as its targets are: below 1, ours is faster.
 """
@@ -34,8 +35,9 @@ import mobilenet_v3
 from benchmark import host
 from benchmark.int8_peers import FileRow, Versus, both_networks, compare_int8
 from benchmark.keras_peer import make_peer, plain_batches, plain_step
-from benchmark.latency import ratio_of
+from benchmark.litert_peer import compare_with_litert
 from benchmark.main import check_output
+from benchmark.peer_row import Row, latency_row, make_row
 from configs import base
 from train import cli
 from train.files import write_json
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 FLAGS = flags.FLAGS
-PARTS = ('steps', 'pipeline', 'latency', 'int8')
+PARTS = ('steps', 'pipeline', 'latency', 'litert', 'int8')
 NUM_CLASSES = 1000
 LATENCY_RESOLUTION = 224
 PHOTO_SIZE = (516, 388)  # width and height: 0.2 megapixels
@@ -75,37 +77,6 @@ SETTINGS = (
     # Keras's Small has the 1024 features of the releases; our 'small' the 1280 of the paper.
     Setting('small_1024', 'MobileNetV3Small', resolution=96, batch_size=64),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One comparison.
-
-    Attributes:
-      what: what was compared.
-      unit: of `ours` and `peer`, which are medians over all timed runs.
-      ratio: peer's time / our time, the median over the rounds; `low` and `high` are the extremes.
-      low_95, high_95: 95 % interval of `ratio`, for latency; None with too few rounds for one.
-    """
-
-    what: str
-    unit: str
-    ours: float
-    peer: float
-    ratio: float
-    low: float
-    high: float
-    low_95: float | None = None
-    high_95: float | None = None
-
-    def __str__(self) -> str:
-        line = (
-            f'{self.what:<48} ours {self.ours:6.4g}  peer {self.peer:6.4g} {self.unit:<8}  '
-            f'ratio {self.ratio:.3f}  rounds {self.low:.3f}–{self.high:.3f}'
-        )
-        if self.low_95 is None:
-            return line
-        return f'{line}  95 % [{self.low_95:.3f}, {self.high_95:.3f}]'
 
 
 def define_flags() -> None:
@@ -163,6 +134,8 @@ def _compare(part: str, folder: str) -> Iterator[Row | Versus | FileRow]:
         for setting in SETTINGS:
             # A round takes a quarter of a second: more of them cost little and narrow the interval.
             yield compare_latency(setting, folder, rounds=4 * FLAGS.rounds, runs=FLAGS.runs)
+    if part == 'litert':
+        yield from compare_with_litert(folder, rounds=FLAGS.rounds, runs=FLAGS.runs)
     if part == 'int8':
         yield from compare_int8(
             folder,
@@ -183,14 +156,6 @@ def check_parts(names: Sequence[str]) -> list[str]:
     if unknown or not names:
         raise ValueError(f'--only={",".join(names)}; expected one or more of {", ".join(PARTS)}')
     return list(names)
-
-
-def make_row(what: str, ours_ms: np.ndarray, peer_ms: np.ndarray, images: int) -> Row:
-    """The row of two sides timed by turns, milliseconds [rounds, runs], `images` a run."""
-    ratios = np.median(peer_ms, axis=1) / np.median(ours_ms, axis=1)
-    ours, peer = (1000.0 * images / float(np.median(side)) for side in (ours_ms, peer_ms))
-    low, ratio, high = (float(f(ratios)) for f in (np.min, np.median, np.max))
-    return Row(what, 'images/s', ours, peer, ratio, low, high)
 
 
 # Training steps
@@ -316,19 +281,8 @@ def compare_latency(setting: Setting, folder: str, *, rounds: int, runs: int) ->
     """Milliseconds of both float files at 224², one thread, batch 1."""
     files = export_both(setting, LATENCY_RESOLUTION, folder)
     ours, peer = host.measure(files, rounds=rounds, runs_per_round=runs)
-    interval = ratio_of(peer, ours)
-    per_round = np.divide(peer.round_medians_ms, ours.round_medians_ms)
-    return Row(
-        what=f'{setting.name}, float latency {LATENCY_RESOLUTION}², one thread',
-        unit='ms',
-        ours=ours.median_ms,
-        peer=peer.median_ms,
-        ratio=interval.median,
-        low=float(per_round.min()),
-        high=float(per_round.max()),
-        low_95=interval.low,
-        high_95=interval.high,
-    )
+    what = f'{setting.name}, float latency {LATENCY_RESOLUTION}², one thread'
+    return latency_row(what, ours, peer)
 
 
 def export_both(setting: Setting, resolution: int, folder: str) -> tuple[Path, Path]:

@@ -1,6 +1,5 @@
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,31 +7,8 @@ from PIL import Image
 
 import mobilenet_v3
 from benchmark import keras_peer, peers
-from benchmark.latency import Latency
 
 TINY = peers.Setting('small_1024', 'MobileNetV3Small', resolution=32, batch_size=2)
-
-
-# Rows
-
-
-def test_a_row_forms_its_ratio_inside_each_round():
-    ours_ms = np.array([[1.0, 1.0, 9.0], [2.0, 2.0, 2.0], [4.0, 4.0, 4.0]])
-    peer_ms = np.array([[3.0, 3.0, 3.0], [2.0, 2.0, 2.0], [6.0, 6.0, 0.0]])
-    row = peers.make_row('steps', ours_ms, peer_ms, images=32)
-    # Round by round 3, 1 and 1.5; medians over all runs are 2 and 3 ms.
-    assert row == peers.Row('steps', 'images/s', 16000.0, 32000 / 3, 1.5, 1.0, 3.0)
-
-
-def test_a_line_holds_medians_ratio_and_spread():
-    row = peers.Row('steps', 'images/s', 45.678, 1234.5, 1.5, 1.0, 3.0)
-    line = ' '.join(str(row).split())
-    assert line == 'steps ours 45.68 peer 1234 images/s ratio 1.500 rounds 1.000–3.000'
-
-
-def test_a_line_of_a_latency_ends_with_its_interval():
-    row = peers.Row('latency', 'ms', 3.3, 3.6, 1.1, 1.0, 1.2, low_95=1.05, high_95=1.15)
-    assert str(row).endswith('rounds 1.000–1.200  95 % [1.050, 1.150]')
 
 
 # Command line
@@ -40,7 +16,9 @@ def test_a_line_of_a_latency_ends_with_its_interval():
 
 @pytest.mark.parametrize('names', [['steps', 'speed'], []])
 def test_an_unknown_part_is_refused(names):
-    with pytest.raises(ValueError, match=r'expected one or more of steps, pipeline, latency, int8'):
+    with pytest.raises(
+        ValueError, match=r'expected one or more of steps, pipeline, latency, litert'
+    ):
         peers.check_parts(names)
 
 
@@ -141,31 +119,3 @@ def test_pipeline_measures_batches_of_a_folder(image_folder):
     row = peers.compare_pipeline(TINY, config, rounds=1, batches=1)
     assert (row.what, row.unit) == ('pipeline 32², batch 2', 'images/s')
     assert row.low == row.ratio == row.high > 0
-
-
-def test_latency_takes_the_ratio_of_the_peer_to_ours(monkeypatch, tmp_path):
-    def latency(name, round_medians_ms):
-        return Latency(
-            name,
-            'ab',
-            1,
-            1,
-            True,
-            6,
-            np.median(round_medians_ms),
-            1.0,
-            9.0,
-            1.0,
-            2.0,
-            round_medians_ms,
-        )
-
-    def measure(files, *, rounds, runs_per_round):
-        assert (list(files), rounds, runs_per_round) == ([Path('a'), Path('b')], 6, 20)
-        return [latency('a', (2.0,) * 6), latency('b', (3.0, 2.0, 3.0, 3.0, 3.0, 4.0))]
-
-    monkeypatch.setattr(peers, 'export_both', lambda *_: (Path('a'), Path('b')))
-    monkeypatch.setattr(peers.host, 'measure', measure)
-    row = peers.compare_latency(TINY, str(tmp_path), rounds=6, runs=20)
-    assert (row.ours, row.peer, row.ratio, row.low, row.high) == (2.0, 3.0, 1.5, 1.0, 2.0)
-    assert row.low_95 <= row.ratio <= row.high_95

@@ -1,0 +1,35 @@
+import pytest
+
+from benchmark import litert_peer
+from benchmark.device import DeviceError
+from benchmark.session import cases_of
+
+
+@pytest.fixture(scope='module')
+def file(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp('models') / 'tiny.tflite'
+    path.write_bytes(litert_peer.our_float(tiny_model))
+    return path
+
+
+@pytest.mark.slow
+def test_one_file_is_measured_both_ways(file):
+    row = litert_peer.compare_file('tiny, litert-benchmark', file, rounds=1, runs=3)
+    assert (row.what, row.unit) == ('tiny, litert-benchmark', 'ms')
+    assert min(row.ours, row.peer) >= 0
+    assert row.low_95 is None  # of one round
+
+
+def test_the_command_runs_as_often_as_it_is_told(file):
+    (case,) = cases_of([file])
+    turn = litert_peer.command_turn(case, threads=1, warmup_runs=1, runs=3)
+    assert turn.runs == 3
+    assert turn.min_ms <= turn.median_ms <= turn.max_ms
+
+
+def test_a_failing_command_is_one_line(file, tmp_path):
+    cut = tmp_path / 'cut.tflite'
+    cut.write_bytes(file.read_bytes()[:400])
+    (case,) = cases_of([cut])
+    with pytest.raises(DeviceError, match=r'litert-benchmark cannot measure .*cut.tflite: .+'):
+        litert_peer.command_turn(case, threads=1, warmup_runs=1, runs=1)
