@@ -16,6 +16,38 @@ os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '2')
 os.environ.setdefault('TF_NUM_INTEROP_THREADS', '2')
 
 ROOT = Path(__file__).parent
+# Runs a module for many command lines in forks of one process, in which TensorFlow is imported but
+# not started: its import takes longer than all of them.
+FORKS = """
+import json, os, runpy, sys
+import tensorflow, tf_keras
+import {imports}
+
+module, cases = json.load(open('cases.json'))
+results = dict()
+for number, (name, arguments) in enumerate(cases.items()):
+    pid = os.fork()
+    if not pid:
+        for descriptor, stream in ((1, 'out'), (2, 'err')):
+            os.dup2(os.open(f'{{number}}.{{stream}}', os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv = [module, *arguments]
+        code = 0
+        try:
+            runpy.run_module(module, run_name='__main__', alter_sys=True)
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    out, err = (open(f'{{number}}.{{stream}}').read() for stream in ('out', 'err'))
+    results[name] = os.waitstatus_to_exitcode(status), out, err
+json.dump(results, open('results.json', 'w'))
+"""
 COLORS = ('blue', 'green', 'red')  # the classes of `image_folder`
 
 
@@ -180,5 +212,21 @@ def run_python(python_environment):
             check=False,
             timeout=300,
         )
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def run_commands(run_python):
+    """Runs a command line module with many arguments; name: (exit code, output, errors).
+
+    run_commands('train.main', {'no flags': []}, folder, imports='module, module')
+    """
+
+    def run(module, cases, cwd, *, imports):
+        (cwd / 'cases.json').write_text(json.dumps([module, cases]))
+        result = run_python('-c', FORKS.format(imports=imports), cwd=cwd)
+        assert result.returncode == 0, result.stderr
+        return json.loads((cwd / 'results.json').read_text())
 
     return run

@@ -5,38 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# Runs `python -m export.tflite` for many command lines in forks of one process, in which TensorFlow is
-# imported but not started.
-FORKS = """
-import json, os, runpy, sys
-import tensorflow, tf_keras
-import export.stage, export.start
-
-results = {}
-for number, (name, arguments) in enumerate(json.load(open('cases.json')).items()):
-    pid = os.fork()
-    if not pid:
-        for descriptor, stream in ((1, 'out'), (2, 'err')):
-            os.dup2(os.open(f'{number}.{stream}', os.O_WRONLY | os.O_CREAT), descriptor)
-        sys.argv = ['export.tflite', *arguments]
-        code = 0
-        try:
-            runpy.run_module('export.tflite', run_name='__main__', alter_sys=True)
-        except SystemExit as e:
-            code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    results[name] = [
-        os.waitstatus_to_exitcode(status), open(f'{number}.out').read(), open(f'{number}.err').read()
-    ]
-print(json.dumps(results))
-"""
 RUN = ['--workdir=run', '--output=out']
 INIT = ['--init=weights.npz', '--output=out', '--model=tiny.json', '--resolution=32']
 
@@ -98,11 +66,9 @@ def folder(tiny_run, tiny_spec, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def refused(run_python, folder):
-    (folder / 'cases.json').write_text(json.dumps({name: case[0] for name, case in BAD.items()}))
-    result = run_python('-c', FORKS, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+def refused(run_commands, folder):
+    cases = {name: arguments for name, (arguments, _) in BAD.items()}
+    return run_commands('export.tflite', cases, folder, imports='export.stage, export.start')
 
 
 @pytest.mark.slow

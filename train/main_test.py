@@ -5,42 +5,6 @@ import pytest
 
 SLOW_MODULES = "{'tensorflow', 'tf_keras', 'tensorflow_datasets'}"
 
-# Runs `python -m train.main` for many command lines in forks of one process, in which TensorFlow is
-# imported but not started: its import takes longer than all of them.
-FORKS = """
-import json
-import os
-import runpy
-import sys
-import tensorflow, tensorflow_datasets, tf_keras
-
-results = {}
-for number, (name, arguments) in enumerate(json.load(open('cases.json')).items()):
-    pid = os.fork()
-    if not pid:
-        for descriptor, stream in ((1, 'out'), (2, 'err')):
-            file = os.open(f'{number}.{stream}', os.O_WRONLY | os.O_CREAT)
-            os.dup2(file, descriptor)
-        sys.argv = ['train.main', *arguments]
-        code = 0
-        try:
-            runpy.run_module('train.main', run_name='__main__', alter_sys=True)
-        except SystemExit as e:
-            code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    results[name] = [
-        os.waitstatus_to_exitcode(status), open(f'{number}.out').read(), open(f'{number}.err').read()
-    ]
-print(json.dumps(results))
-"""
-
 # Command lines beside --workdir, and what the one line of the error says.
 BAD = {
     'unknown flag': (['--modle=small'], "Unknown command line flag 'modle'. Did you mean: model"),
@@ -89,13 +53,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def results(folder, run_python):
+def results(folder, run_commands):
     """(exit code, standard output, standard error) of each command line of BAD."""
     cases = {name: [*arguments, '--workdir=run'] for name, (arguments, _) in BAD.items()}
-    (folder / 'cases.json').write_text(json.dumps(cases))
-    result = run_python('-c', FORKS, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    return run_commands('train.main', cases, folder, imports='tensorflow_datasets')
 
 
 @pytest.mark.parametrize('name', BAD)
