@@ -3,8 +3,7 @@
 The part `int8` of benchmark.peers. In each group the files take turns round by round, one thread,
 batch 1. A ratio is our time over the other's: *below* 1 ours is faster, as the targets are written.
 
-- Networks whose weights nobody has trained get BN statistics of a batch: activations that fade to
-  nothing leave the scales that XNNPACK delegates, and an int8 file would look cut to pieces.
+- Networks whose weights nobody has trained get BN statistics of a batch; see `untrained.py`.
 - The peer's int8 file is what the converter makes by itself of a model of tf_keras.applications:
   `Optimize.DEFAULT`, representative images, uint8 in and out, as ours.
 """
@@ -21,16 +20,12 @@ import mobilenet_v3
 from benchmark import host
 from benchmark.keras_peer import make_peer
 from benchmark.latency import Latency, ratio_of
+from benchmark.untrained import IO, noise_images, our_float, our_int8, settle_statistics
 from export.tflite_file import dissect
 
 if TYPE_CHECKING:
     import tf_keras
 
-    from export.convert import IOType
-    from export.deploy import HardSwishForm
-
-IO: 'IOType' = 'uint8'
-CALIBRATION_IMAGES = 16  # of noise: speed does not depend on what the ranges are
 RELEASED_WEIGHTS = 'v3-small_224_1.0_dequantized.npz'
 RELEASED_FILE = 'v3-small_224_1.0_uint8.tflite'
 
@@ -218,26 +213,6 @@ def write_files(folder: str, contents: Mapping[str, bytes]) -> Files:
     return files
 
 
-def our_int8(model: 'tf_keras.Model', *, hard_swish: 'HardSwishForm' = 'decomposed') -> bytes:
-    """Our int8 file, with ranges to the extremes."""
-    from export.calibrate import calibrate
-    from export.convert import convert_int8
-    from export.deploy import deploy_graph
-    from export.quantize import quantized_model
-
-    graph = deploy_graph(model, hard_swish=hard_swish)
-    ranges = calibrate(graph, noise_images(model), search_images=0)
-    return convert_int8(quantized_model(graph, ranges), io=IO)
-
-
-def our_float(model: 'tf_keras.Model') -> bytes:
-    """Our float file."""
-    from export.convert import convert_float
-    from export.deploy import deploy_form
-
-    return convert_float(deploy_form(model, hard_swish='fused'))
-
-
 def plain_float(model: 'tf_keras.Model') -> bytes:
     """What the converter makes of a float model by itself."""
     from export.convert import convert_float
@@ -257,12 +232,6 @@ def plain_int8(model: 'tf_keras.Model') -> bytes:
     converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
     converter.inference_input_type = converter.inference_output_type = IO_TYPES[IO]
     return converter.convert()
-
-
-def noise_images(model: 'tf_keras.Model') -> np.ndarray:
-    """Images float32 [N, H, W, C] in [-1, 1] of the size that a model takes."""
-    shape = (CALIBRATION_IMAGES, *model.input_shape[1:])
-    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
 # Networks
@@ -291,22 +260,3 @@ def keras_network(name: str, resolution: int, num_classes: int) -> 'tf_keras.Mod
         classes=num_classes,
         classifier_activation=None,
     )
-
-
-def settle_statistics(model: 'tf_keras.Model') -> None:
-    """Sets the BN statistics to those of a batch of noise.
-
-    Without them the activations of a random network fade towards numbers so small that arithmetic
-    on them takes another time than on a trained network's.
-    """
-    import tensorflow as tf
-    import tf_keras
-
-    norms = [x for x in model.layers if isinstance(x, tf_keras.layers.BatchNormalization)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0  # the moving average becomes the batch's own
-    images = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:]))
-    model(tf.constant(images, tf.float32), training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.tflite_file import dissect, open_interpreter, read_identity
+from mobilenet_v3.spec import ModelSpec
+from mobilenet_v3.spec_file import to_dict
 from train.files import write_json
 
 if TYPE_CHECKING:  # the benchmark reads cards without TensorFlow
@@ -32,7 +34,7 @@ def make_card(
     *,
     scheme: str,
     step: int,
-    evaluation: dict,
+    evaluation: dict | None,
     labels: Sequence[str],
     probabilities: bool,
     hard_swish: str,
@@ -45,20 +47,51 @@ def make_card(
       run: what it was trained as.
       scheme: 'float32', 'int8', …
       step: training steps of the checkpoint.
-      evaluation: as `export.verify.compare` returns it, and more.
+      evaluation: as `export.verify.compare` returns it, and more; None where nobody evaluated it.
       labels: the names of the classes.
       probabilities: whether the file ends with a softmax.
       hard_swish: 'fused' or 'decomposed'.
       method: how an int8 file was quantized: 'ptq' or 'qat'.
     """
-    sha256, size_bytes = read_identity(model_path)
-    state = run.to_state()
     height, width = run.make_task().resolution
+    card = make_untrained_card(
+        model_path,
+        run.spec,
+        scheme=scheme,
+        probabilities=probabilities,
+        hard_swish=hard_swish,
+        method=method,
+    )
+    return {
+        **card,
+        'task': run.config.task,
+        'preprocessing': PREPROCESSING.format(
+            crop=run.config.augment.eval_crop, height=height, width=width
+        ),
+        'evaluation': evaluation,
+        'trained_steps': step,
+        'config': run.to_state()['config'],
+        'labels': list(labels),
+    }
+
+
+def make_untrained_card(
+    model_path: str | os.PathLike,
+    spec: ModelSpec,
+    *,
+    scheme: str,
+    probabilities: bool,
+    hard_swish: str,
+    method: str | None,
+) -> dict:
+    """Describes a file whose network nobody has trained, good for its speed alone.
+
+    It has no config, labels, preprocessing or evaluation. Arguments as of `make_card`.
+    """
+    sha256, size_bytes = read_identity(model_path)
     interpreter = open_interpreter(model_path)
-    anatomy = dissect(model_path)
     return {
         'name': Path(model_path).stem,
-        'task': run.config.task,
         'scheme': scheme,
         'method': method,
         'hard_swish': hard_swish,
@@ -69,15 +102,10 @@ def make_card(
             **_tensor(interpreter.get_output_details()[0]),
             'activation': 'softmax' if probabilities else 'none (logits)',
         },
-        'preprocessing': PREPROCESSING.format(
-            crop=run.config.augment.eval_crop, height=height, width=width
-        ),
-        **dataclasses.asdict(anatomy),
-        'evaluation': evaluation,
-        'trained_steps': step,
-        'spec': state['spec'],
-        'config': state['config'],
-        'labels': list(labels),
+        **dataclasses.asdict(dissect(model_path)),
+        'evaluation': None,
+        'trained_steps': 0,
+        'spec': to_dict(spec),
         'versions': {
             name: importlib.metadata.version(name)
             for name in ('tensorflow', 'tf-keras', 'ai-edge-litert')
@@ -111,10 +139,17 @@ def read_card(model_path: str | os.PathLike) -> dict | None:
 
 def describe(model_path: str | os.PathLike, card: dict) -> str:
     """The card in a line, for a terminal."""
-    evaluation = card['evaluation']
     parts = [
         f'{card["size_bytes"] / 1e6:.2f} MB',
         f'{card["partitions"]} XNNPACK partition{"s" if card["partitions"] != 1 else ""}',
+    ]
+    evaluation = card.get('evaluation')
+    parts += _describe_evaluation(evaluation) if evaluation else ['not evaluated']
+    return f'{os.fspath(model_path)}: ' + ', '.join(parts)
+
+
+def _describe_evaluation(evaluation: dict) -> list[str]:
+    parts = [
         f'top-1 {evaluation["file"]["top1"]:.4f} (float {evaluation["float"]["top1"]:.4f}, '
         f'Keras {evaluation["keras"]["top1"]:.4f})',
         f'agreement {evaluation["agreement"]:.4f}',
@@ -123,7 +158,7 @@ def describe(model_path: str | os.PathLike, card: dict) -> str:
         departing = layers['first_departing']
         parts.append(f'departs first at {departing}' if departing else 'no layer departs')
         parts.append(f'costliest in int8: {next(iter(layers["costliest_in_int8"]))}')
-    return f'{os.fspath(model_path)}: ' + ', '.join(parts)
+    return parts
 
 
 def _tensor(detail: dict) -> dict:

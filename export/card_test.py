@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from export.card import card_path, describe, make_card, read_card, write_card
+from export.card import (
+    card_path,
+    describe,
+    make_card,
+    make_untrained_card,
+    read_card,
+    write_card,
+)
 from export.convert import convert_float
 from export.deploy import deploy_form
 
@@ -45,6 +52,26 @@ def test_a_card_is_plain_json_of_the_file_and_its_run(tiny_trained, tmp_path):
     assert card['preprocessing'].startswith('RGB, central crop of 0.875 of each side, bilinear')
     assert card['config']['model']['resolution'] == [32, 32]
     assert card['trained_steps'] == 8
+
+
+def test_a_card_of_an_untrained_file_tells_of_nothing_but_the_file(tiny_trained, tmp_path):
+    path = tmp_path / 'tiny_float32.tflite'
+    path.write_bytes(convert_float(deploy_form(tiny_trained.model, hard_swish='fused')))
+    card = make_untrained_card(
+        path,
+        tiny_trained.run.spec,
+        scheme='float32',
+        probabilities=False,
+        hard_swish='fused',
+        method=None,
+    )
+    write_card(path, card)
+    assert read_card(path) == json.loads(json.dumps(card))
+    assert (card['trained_steps'], card['evaluation'], card['partitions']) == (0, None, 1)
+    assert card['input']['shape'] == [1, 32, 32, 3]
+    assert card['spec']['name'] == 'tiny'
+    assert not {'config', 'labels', 'preprocessing'} & card.keys()
+    assert describe('x', card).endswith(' MB, 1 XNNPACK partition, not evaluated')
 
 
 def test_a_file_without_a_card_has_none(tmp_path):
