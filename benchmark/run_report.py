@@ -6,15 +6,14 @@ Reads the run's folder, `exported/` with its cards and `latency.json` in it; wri
 pictures, and report.html, which holds all in one file.
 """
 
-import base64
-import html
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from benchmark import page
+from benchmark.results import read_results
 from export.card import read_card
 from train import cli
 from train.files import write_file
@@ -55,14 +54,17 @@ def write_report(workdir: Path, exported: Path, latency: Path) -> str:
       ValueError: something that the report reads is missing; the message says which stage makes it.
     """
     results = _read_json(workdir / 'results.json', 'python -m train.main')
-    measured = _read_json(latency, 'python -m benchmark.main')
+    measured = read_results(latency)
+    if not measured['devices']:
+        raise ValueError(f'{latency} holds no device; measure again with python -m benchmark.main')
     cards = _read_cards(exported)
-    table = results_table(cards, measured)
+    table = results_table(cards, measured['devices'][0]['models'])
     _plot_curves(workdir)
     _plot_examples(workdir, exported)
     markdown = _markdown(results, cards, measured, table)
     write_file(workdir / 'report.md', markdown.encode())
-    write_file(workdir / 'report.html', _html(workdir, markdown).encode())
+    html = page.to_html(workdir, markdown, str(workdir))
+    write_file(workdir / 'report.html', html.encode())
     files = '\n'.join(f'  {path}' for path in sorted(exported.glob('*.tflite')))
     return (
         f'\n{table}\n\nfiles, each with its card (.json):\n{files}\n'
@@ -70,26 +72,38 @@ def write_report(workdir: Path, exported: Path, latency: Path) -> str:
     )
 
 
-def results_table(cards: dict[str, dict], measured: dict) -> str:
-    """One line a file: accuracy, agreement with Keras, size, latency and partitions."""
-    latencies = {entry['sha256']: entry for entry in measured['models']}
-    lines = [
-        '| file | top-1 | Keras top-1 | agreement | size MB | median ms (p5–p95) | partitions |',
-        '| ---- | ----: | ----------: | --------: | ------: | -----------------: | ---------: |',
-    ]
+def results_table(cards: dict[str, dict], models: list[dict]) -> str:
+    """One line a file: accuracy, agreement with Keras, size, latency and partitions.
+
+    Args:
+      cards: by the name of their file.
+      models: what one device measured, of `results.json`.
+    """
+    # Of a file that was measured with XNNPACK and without, the former counts.
+    latencies = {e['sha256']: e for e in sorted(models, key=lambda e: e['xnnpack'])}
+    head = ['file', 'top-1', 'Keras top-1', 'agreement', 'size MB', 'median ms (p5–p95)']
+    rows = []
     for name, card in cards.items():
         evaluation, entry = card['evaluation'], latencies.get(card['sha256'])
-        speed = (
-            f'{entry["median_ms"]:.3f} ({entry["p5_ms"]:.3f}–{entry["p95_ms"]:.3f})'
-            if entry
-            else 'not measured'
+        rows.append(
+            [
+                page.escape(name),
+                f'{evaluation["file"]["top1"]:.1%}',
+                f'{evaluation["keras"]["top1"]:.1%}',
+                f'{evaluation["agreement"]:.1%}',
+                f'{card["size_bytes"] / 1e6:.2f}',
+                _speed(entry) if entry else 'not measured',
+                str(card['partitions']),
+            ]
         )
-        lines.append(
-            f'| {name} | {evaluation["file"]["top1"]:.1%} | {evaluation["keras"]["top1"]:.1%} '
-            f'| {evaluation["agreement"]:.1%} | {card["size_bytes"] / 1e6:.2f} | {speed} '
-            f'| {card["partitions"]} |'
-        )
-    return '\n'.join(lines)
+    return page.table([*head, 'partitions'], rows)
+
+
+def _speed(entry: dict) -> str:
+    """Median and spread; a device's tool may tell no percentiles."""
+    if entry['p5_ms'] is None:
+        return f'{entry["median_ms"]:.3f}'
+    return f'{entry["median_ms"]:.3f} ({entry["p5_ms"]:.3f}–{entry["p95_ms"]:.3f})'
 
 
 def _read_cards(exported: Path) -> dict[str, dict]:
@@ -115,7 +129,7 @@ def _plot_curves(workdir: Path) -> None:
     """Loss and learning rate over steps, and the accuracy of raw and averaged weights."""
     from train.log import read_metrics
 
-    pyplot = _pyplot()
+    pyplot = page.pyplot()
     lines = read_metrics(str(workdir))
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6))
     for name, label in (
@@ -152,7 +166,7 @@ def _plot_examples(workdir: Path, exported: Path) -> None:
     batch = next(iter(batches.batch(12).map(task.eval_batch)))
     images = batch['image'].numpy()
     answers = TFLiteModel(path)(images).argmax(axis=-1)
-    pyplot = _pyplot()
+    pyplot = page.pyplot()
     figure, axes = pyplot.subplots(2, 6, figsize=(10, 4.6))
     for axis in axes.flat:
         axis.set_axis_off()
@@ -169,25 +183,19 @@ def _plot_examples(workdir: Path, exported: Path) -> None:
     pyplot.close(figure)
 
 
-def _pyplot() -> Any:
-    import matplotlib as mpl
-
-    mpl.use('Agg')  # no screen is needed
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def _markdown(results: dict, cards: dict[str, dict], measured: dict, table: str) -> str:
     card = next(iter(cards.values()))
-    config, host, protocol = card['config'], measured['host'], measured['protocol']
+    config, protocol = card['config'], measured['protocol']
+    device = measured['devices'][0]
+    facts = page.escape(', '.join(f'{name} {device["facts"][name]}' for name in device['facts']))
     averaged, raw = results['averaged'], results['raw']
-    return f"""# {card['spec']['name']} on {config['data']['dataset']}
+    title = page.escape(f'{card["spec"]["name"]} on {config["data"]["dataset"]}')
+    return f"""# {title}
 
 {table}
 
 Accuracy on {card['evaluation']['examples']} evaluation images, every one once. Latency of one image
-on this host: {host['cpu']}, {host['runtime']}, {protocol['threads']} thread, the files in turn,
+on {page.escape(device['name'])} ({facts}): {protocol['threads']} thread, the files in turn,
 {protocol['rounds']} rounds of {protocol['runs_per_round']} runs.
 
 Trained for {results['step']} steps of {config['train']['batch_size']} images: top-1
@@ -197,41 +205,6 @@ Trained for {results['step']} steps of {config['train']['batch_size']} images: t
 
 ![examples]({EXAMPLES})
 """
-
-
-def _html(workdir: Path, markdown: str) -> str:
-    """The report as one page that needs no other file."""
-    body = []
-    for block in markdown.split('\n\n'):
-        text = block.strip()
-        if text.startswith('# '):
-            body.append(f'<h1>{html.escape(text[2:])}</h1>')
-        elif text.startswith('|'):
-            body.append(_html_table(text))
-        elif text.startswith('!['):
-            name = text[text.index('(') + 1 : -1]
-            data = base64.b64encode((workdir / name).read_bytes()).decode()
-            body.append(f'<img alt="{name}" src="data:image/png;base64,{data}">')
-        elif text:
-            body.append(f'<p>{html.escape(text)}</p>')
-    style = (
-        'body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}'
-        'table{border-collapse:collapse}td,th{padding:.25rem .7rem;border-bottom:1px solid #ccc;'
-        'text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}'
-    )
-    return (
-        f'<!doctype html><meta charset="utf-8"><title>{html.escape(os.fspath(workdir))}</title>'
-        f'<style>{style}</style>\n' + '\n'.join(body) + '\n'
-    )
-
-
-def _html_table(text: str) -> str:
-    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()]
-    cells = [
-        ''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)
-        for tag, row in [('th', rows[0]), *(('td', row) for row in rows[2:])]
-    ]
-    return '<table>' + ''.join(f'<tr>{row}</tr>' for row in cells) + '</table>'
 
 
 if __name__ == '__main__':

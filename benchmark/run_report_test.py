@@ -15,17 +15,17 @@ CARD = {
         'agreement': 0.97,
     },
 }
-ENTRY = {'sha256': 'abc', 'median_ms': 1.5, 'p5_ms': 1.25, 'p95_ms': 2.0}
+ENTRY = {'sha256': 'abc', 'xnnpack': True, 'median_ms': 1.5, 'p5_ms': 1.25, 'p95_ms': 2.0}
 
 
 def test_the_table_joins_accuracy_and_latency_by_the_files_sum():
-    table = run_report.results_table({'a.tflite': CARD}, {'models': [ENTRY]})
+    table = run_report.results_table({'a.tflite': CARD}, [ENTRY])
     row = table.splitlines()[-1]
     assert row == '| a.tflite | 84.0% | 85.0% | 97.0% | 3.00 | 1.500 (1.250–2.000) | 1 |'
 
 
 def test_a_file_that_changed_since_it_was_measured_is_not_measured():
-    table = run_report.results_table({'a.tflite': {**CARD, 'sha256': 'new'}}, {'models': [ENTRY]})
+    table = run_report.results_table({'a.tflite': {**CARD, 'sha256': 'new'}}, [ENTRY])
     assert '| not measured |' in table
 
 
@@ -41,15 +41,45 @@ def test_each_missing_stage_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'latency.json is missing; run python -m benchmark.main'):
         write()
     (tmp_path / 'latency.json').write_text(json.dumps({'models': []}))
+    with pytest.raises(ValueError, match=r'latency.json holds no results of benchmark.main'):
+        write()
+    (tmp_path / 'latency.json').write_text(json.dumps({'protocol': {}, 'devices': []}))
+    with pytest.raises(ValueError, match=r'holds no device; measure again'):
+        write()
+    device = {'name': 'host', 'facts': {}, 'warnings': [], 'models': [], 'ratios': []}
+    (tmp_path / 'latency.json').write_text(json.dumps({'devices': [device]}))
     with pytest.raises(ValueError, match=r'has no .tflite file with a card; run python -m export'):
         write()
 
 
-def test_the_page_holds_table_and_pictures_and_escapes_names(tmp_path):
-    (tmp_path / 'curves.png').write_bytes(b'PNG')
-    page = run_report._html(
-        tmp_path, '# <b>\n\n| a | b |\n| - | - |\n| 1 | <i> |\n\n![c](curves.png)'
-    )
-    assert '<h1>&lt;b&gt;</h1>' in page
-    assert '<tr><td>1</td><td>&lt;i&gt;</td></tr>' in page
-    assert 'src="data:image/png;base64,UE5H"' in page
+def test_a_files_name_stays_text_in_its_cell():
+    table = run_report.results_table({'a|b.tflite': CARD}, [ENTRY])
+    assert table.splitlines()[-1].startswith('| a&#124;b.tflite | 84.0%')
+
+
+def test_a_tool_that_tells_no_percentiles_leaves_them_out():
+    entry = {**ENTRY, 'p5_ms': None, 'p95_ms': None}
+    assert '| 1.500 |' in run_report.results_table({'a.tflite': CARD}, [entry])
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_of_a_file_measured_twice_the_turns_with_xnnpack_count(order):
+    entries = [ENTRY, {**ENTRY, 'xnnpack': False, 'median_ms': 9.0}][::order]
+    assert '| 1.500 (' in run_report.results_table({'a.tflite': CARD}, entries)
+
+
+def test_the_text_tells_the_device_and_its_protocol():
+    card = {
+        **CARD,
+        'spec': {'name': 'small'},
+        'config': {'data': {'dataset': 'folder:a|b'}, 'train': {'batch_size': 8}},
+    }
+    measured = {
+        'protocol': {'threads': 1, 'rounds': 10, 'runs_per_round': 20},
+        'devices': [{'name': 'host', 'facts': {'cpu': 'a <cpu>'}}],
+    }
+    results = {'step': 5, 'averaged': {'top1': 0.5}, 'raw': {'top1': 0.25}}
+    text = run_report._markdown(results, {'a.tflite': card}, measured, 'TABLE')
+    assert '# small on folder:a&#124;b' in text
+    assert 'on host (cpu a &lt;cpu&gt;): 1 thread' in text
+    assert '10 rounds of 20 runs' in text
