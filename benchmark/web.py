@@ -1,0 +1,173 @@
+"""Measures .tflite files in a browser, such as that of a phone without a cable.
+
+    python -m benchmark.web --models=exported --output=results.json                 # this machine's
+    python -m benchmark.web --models=exported --output=results.json --host=0.0.0.0  # a phone's
+
+Serves a page that loads the files with LiteRT.js and posts what they took; open it and press Start.
+It ends when all is measured. Interrupted, or with the page closed, it keeps what was measured beside
+--output; the same command and the same browser go on with the rest.
+"""
+
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmark import latency, results, session, web_server
+from benchmark.browser import BrowserDevice
+from benchmark.device import Case, DeviceError
+from benchmark.journal import Journal
+from benchmark.main import check_output, find_models
+from train import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Defines the flags."""
+    flags.DEFINE_list(
+        'models', [], '.tflite files, or directories of them; the first is the baseline.'
+    )
+    flags.DEFINE_string(
+        'host',
+        '127.0.0.1',
+        'Address to listen on. 0.0.0.0 lets phones in, and all others in the same network.',
+    )
+    flags.DEFINE_integer('port', 8000, 'Port to listen on; 0 takes a free one.', 0, 65535)
+    flags.DEFINE_integer('threads', 1, 'Threads of the runtime; the paper uses 1.')
+    flags.DEFINE_integer('warmup', 10, 'Untimed runs at the start of each turn.')
+    flags.DEFINE_integer('rounds', 10, 'Turns of each file, loaded afresh; intervals from 6 on.')
+    flags.DEFINE_integer('runs', 20, 'Timed samples of each file in one turn.')
+    flags.DEFINE_string('output', 'results.json', 'Where the figures go, as JSON.')
+
+
+def main() -> None:
+    """Reads the flags, serves and reports."""
+    protocol = session.Protocol(FLAGS.threads, FLAGS.warmup, FLAGS.rounds, FLAGS.runs)
+    cases = session.cases_of(find_models(FLAGS.models))
+    for case in cases:
+        results.card_name(case.file)  # a broken card is found before the minutes of measuring
+    output = Path(FLAGS.output)
+    check_output(output, [case.file for case in cases])
+    device = BrowserDevice(web_server.runtime_version())
+    server = web_server.Server(
+        (FLAGS.host, FLAGS.port),
+        web_server.routes_of(cases),
+        measurement_of(cases, protocol),
+        device,
+        isolated=protocol.threads > 1,
+    )
+    with server:
+        print(invitation(FLAGS.host, server.server_port, protocol.threads), flush=True)
+        try:
+            measure(device, cases, protocol, output)
+        except DeviceError as error:
+            device.end(error=str(error))
+            raise
+
+
+def measurement_of(cases: Sequence[Case], protocol: session.Protocol) -> dict[str, Any]:
+    """What the page shows before it begins."""
+    names = ('name', 'sha256', 'size_bytes')
+    return {
+        'protocol': dict(vars(protocol)),
+        'models': [{name: getattr(case, name) for name in names} for case in cases],
+    }
+
+
+def measure(
+    device: BrowserDevice, cases: Sequence[Case], protocol: session.Protocol, output: Path
+) -> None:
+    """Measures in the first browser that says hello; prints a table and writes `output`.
+
+    Raises:
+      DeviceError: interrupted, the browser refuses every file, or one fails in the middle; what was
+        measured is in the journal.
+    """
+    path = None
+    try:
+        device.wait_for_page()
+        print(f'{device.name} measures', flush=True)
+        refusals = device.refusals(cases)
+        taken = [case for case in cases if case.name not in refusals]
+        refused = [f'{name}: left out, because {why}' for name, why in refusals.items()]
+        if not taken:
+            raise DeviceError(f'the browser refuses every file; {"; ".join(refused)}')
+        path = output.with_suffix(f'.{device.name}.jsonl')
+        with Journal(path, session.header(device.name, taken, protocol)) as journal:
+            latencies = session.measure(
+                device, taken, protocol, journal=journal, progress=_progress_of(device)
+            )
+    except KeyboardInterrupt:
+        kept = f'; what was measured is kept in {path}, the same command goes on' if path else ''
+        raise DeviceError(f'interrupted{kept}') from None
+    facts = device.facts()
+    warnings = [*refused, *device.warnings, *coarse_clock(latencies, protocol, facts)]
+    entry = results.device_entry(device.name, facts, warnings, taken, latencies)
+    results.write_results(output, protocol, [entry])
+    journal.remove()
+    print(f'{device.name}\n{latency.table(latencies)}')
+    print(''.join(f'warning: {warning}\n' for warning in warnings), end='')
+    print(f'written to {output}')
+    device.end(**{name: entry[name] for name in ('models', 'ratios', 'warnings')})
+
+
+def coarse_clock(
+    latencies: Sequence[latency.Latency], protocol: session.Protocol, facts: dict[str, Any]
+) -> list[str]:
+    """Names the files of which a sample is the mean of several runs."""
+    samples = protocol.rounds * protocol.runs_per_round
+    return [
+        f'{each.model}: {each.runs} runs were timed as {samples} samples, because the clock of this '
+        f'browser steps by {1000 * facts["clock_step_ms"]:.0f} µs; the spread is of their means'
+        for each in latencies
+        if each.runs > samples
+    ]
+
+
+def invitation(host: str, port: int, threads: int) -> str:
+    """What to open where, and what to know before."""
+    if host.startswith('127.') or host == 'localhost':
+        return f'open http://{host}:{port}/ in a browser on this machine, press Start'
+    lines = [
+        f'open http://{_reachable(host)}:{port}/ on the phone, press Start; keep its screen on',
+        'warning: until this ends, everyone in this network can open the page, fetch the models '
+        'and post figures',
+    ]
+    if threads > 1:
+        lines.append(
+            f'warning: {threads} threads need a page that is isolated, which browsers grant to '
+            'https and to localhost only; pass --threads=1 for a phone'
+        )
+    return '\n'.join(lines)
+
+
+def _reachable(host: str) -> str:
+    """Our address in the network, where `host` stands for all of them."""
+    if host != '0.0.0.0':
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(('192.0.2.1', 9))  # nothing is sent: it only picks the way out
+        except OSError:  # no network
+            return socket.gethostname()
+        return probe.getsockname()[0]
+
+
+def _progress_of(device: BrowserDevice) -> session.Progress:
+    """Shows the turns so far on the page and, where somebody looks at it, on this terminal."""
+
+    def show(done: int, turns: int) -> None:
+        device.show_progress(done, turns)
+        if sys.stderr.isatty():
+            end = '\n' if done == turns else ''
+            print(f'\r{device.name}: turn {done} of {turns}', end=end, file=sys.stderr, flush=True)
+
+    return show
+
+
+if __name__ == '__main__':
+    cli.run(main, define_flags)
