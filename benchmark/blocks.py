@@ -1,7 +1,7 @@
 """Parts of networks, and whole networks, as .tflite files with random weights.
 
 A part takes the way of a trained network: Keras layers, deploy form, calibration, conversion. Its
-weights are random, its activations normalised, as `benchmark.int8_peers` has them: speed does not
+weights are random, its activations normalised, as `benchmark.untrained` has them: speed does not
 depend on what has been learnt.
 
 What stands at its borders inside a network is built, too, and cut off again. A 1×1 convolution
@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cut import Pieces
-from benchmark.parts import Part
-from mobilenet_v3.cost import Size
+from benchmark.parts import Network, Part
 from mobilenet_v3.spec import BlockSpec, ConvSpec, ModelSpec, PlacedBlock, SqueezeExcite
 from train.files import write_file
 
@@ -44,24 +43,17 @@ def write_part(folder: Path, part: Part) -> Path:
     return path
 
 
-def write_network(
-    folder: Path,
-    spec: ModelSpec,
-    resolution: int | Size,
-    *,
-    name: str,
-    scheme: str,
-    hard_swish: 'HardSwishForm',
-    num_classes: int = 1000,
-) -> Path:
-    """The file of a whole network, called `name`; built unless it is there."""
-    path = folder / f'{name}.tflite'
+def write_network(folder: Path, network: Network) -> Path:
+    """The file of a whole network; built unless it is there."""
+    path = folder / f'{network.key}.tflite'
     if not path.is_file():
         import mobilenet_v3
 
         _start()
-        model = mobilenet_v3.build_model(spec, resolution=resolution, num_classes=num_classes)
-        write_file(path, _content(model, scheme, hard_swish))
+        model = mobilenet_v3.build_model(
+            network.spec, resolution=network.resolution, num_classes=network.num_classes
+        )
+        write_file(path, _content(model, network.scheme, network.hard_swish))
     return path
 
 
@@ -89,9 +81,7 @@ def part_model(part: Part) -> 'tf_keras.Model':
     if part.part == 'block':
         y = inverted_residual(x, _placed(part), _spec(None), {})
     elif part.part == 'head':
-        # V3's features have a bias and no BN; folded, a BN is the same.
-        features = ConvSpec(1, part.expansion, part.activation, batch_norm=False)
-        y = classifier(x, _spec(features if part.expansion else None), part.filters)
+        y = classifier(x, _spec(_features(part)), part.filters)
     else:
         conv = ConvSpec(part.kernel, part.filters, part.activation, part.stride)
         y = conv_norm_activation(x, conv, _spec(None), part.part)
@@ -121,6 +111,13 @@ def _placed(part: Part) -> PlacedBlock:
     return PlacedBlock(_NAME, block, part.in_channels, part.stride, part.dilation, part.stride)
 
 
+def _features(part: Part) -> ConvSpec | None:
+    if not part.expansion:
+        return None
+    # V3's have a bias and no BN; folded, a BN is the same.
+    return ConvSpec(1, part.expansion, part.activation, batch_norm=False)
+
+
 def _spec(features: ConvSpec | None) -> ModelSpec:
     """A network that lends a part its constants of BN and its features."""
     stem, block = ConvSpec(1, 1, 'linear'), BlockSpec(1, 1, 1, None, 'linear', 1)
@@ -137,15 +134,8 @@ def _start() -> None:
 
 def _content(model: 'tf_keras.Model', scheme: str, hard_swish: 'HardSwishForm') -> bytes:
     """The file of a model with settled statistics, as the export stage writes it."""
-    from benchmark.int8_peers import noise_images, settle_statistics
-    from export.calibrate import calibrate
-    from export.convert import convert_float, convert_int8
-    from export.deploy import deploy_form, deploy_graph
-    from export.quantize import quantized_model
+    from benchmark.untrained import our_float, our_int8, settle_statistics
 
     settle_statistics(model)
-    if scheme == 'float32':
-        return convert_float(deploy_form(model, hard_swish=hard_swish))
-    graph = deploy_graph(model, hard_swish=hard_swish)
-    ranges = calibrate(graph, noise_images(model), search_images=0)
-    return convert_int8(quantized_model(graph, ranges), io='uint8')
+    make = our_float if scheme == 'float32' else our_int8
+    return make(model, hard_swish=hard_swish)

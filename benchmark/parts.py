@@ -5,6 +5,9 @@ once. Plain data: a predictor reads it without TensorFlow.
 """
 
 import dataclasses
+import hashlib
+import json
+import re
 import typing
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -116,6 +119,45 @@ def part_of(key: str) -> Part:
         return part_from_cells(key.split(_SEPARATOR))
     except ValueError as error:
         raise ValueError(f'{key!r} is no part: {error}') from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network as a file.
+
+    Attributes:
+      name: for tables, with its width: 'large', 'large 0.75'.
+      spec: widened.
+      resolution: of its input.
+      scheme, hard_swish: of the file.
+      num_classes: k of its logits.
+    """
+
+    name: str
+    spec: ModelSpec
+    resolution: int
+    scheme: Scheme
+    hard_swish: Literal['fused', 'decomposed']
+    num_classes: int = 1000
+
+    @property
+    def key(self) -> str:
+        """A name of its own, also of its file; another spec under the same name has another."""
+        spec = json.dumps(dataclasses.asdict(self.spec), sort_keys=True)
+        mark = hashlib.sha256(f'{spec} {self.num_classes}'.encode()).hexdigest()[:8]
+        name = re.sub(r'[^\w.]+', '_', self.name)
+        return f'{name}_{self.resolution}_{self.scheme}_{self.hard_swish}_{mark}'
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Its parts by name, in their order."""
+        return named_parts(
+            self.spec,
+            self.resolution,
+            scheme=self.scheme,
+            hard_swish=self.hard_swish,
+            num_classes=self.num_classes,
+        )
 
 
 def named_parts(
