@@ -63,6 +63,15 @@ def get_config() -> ConfigDict:
     c.ema = ConfigDict()
     c.ema.decay = 0.9999  # of weights and BN statistics, reached by (1 + step) / (10 + step)
 
+    c.finetune = ConfigDict()  # of a network that is trained already; see configs/finetune.py
+    # (epoch, stage), …: the first stage, from the input on, that learns from that epoch on. Stages
+    # are stem, bneck_1, …, last, features, head. (): everything learns from the start.
+    c.finetune.unfreeze = ()
+    c.finetune.stage_decay = (
+        1.0  # of the learning rate, a stage, from the head (1) down to the stem
+    )
+    c.finetune.freeze_batch_norm = False  # statistics, scales and offsets as they were
+
     c.distill = ConfigDict()  # of quantization-aware training, whose teacher is the float network
     c.distill.weight = (
         0.0  # of the teacher's answers in the loss, in [0, 1]; the labels get the rest

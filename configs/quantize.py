@@ -14,6 +14,7 @@ from configs import base
 # The parts of a config that a quantization-aware run takes from its recipe, not from the float run.
 PARTS = (
     'train',
+    'finetune',
     'optimizer',
     'schedule',
     'ema',

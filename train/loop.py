@@ -107,11 +107,12 @@ class _Clock:
         self.save_every = max(1, round(config.checkpoint.every_epochs * self.steps_per_epoch))
         self._at_once = config.train.steps_per_execution
 
-    def steps_at_once(self, step: int) -> int:
+    def steps_at_once(self, step: int, until_phase: int | None = None) -> int:
         """How many steps the device may take before something else is due."""
         intervals = (self.log_every, self.eval_every, self.save_every)
         until_event = min(interval - step % interval for interval in intervals)
-        return min(self._at_once, until_event, self.total_steps - step)
+        until_end = self.total_steps - step
+        return min(self._at_once, until_event, until_end, until_phase or until_end)
 
     def is_due(self, interval: int, step: int) -> bool:
         """Whether something of that interval happens at a step; at the last one everything does."""
@@ -149,7 +150,7 @@ class _Session:
         began = time.monotonic()
         with log, _StopSignal() as stop:
             while step < clock.total_steps and not stop.requested:
-                count = clock.steps_at_once(step)
+                count = clock.steps_at_once(step, trainer.stages.steps_left(step))
                 loss = trainer.train(iterator, count)
                 step += count
                 self._check_loss(loss, step, last_saved)

@@ -1,6 +1,7 @@
 """RMSProp as in TF1, learning rates over steps, and the moving average of a model."""
 
 import math
+from collections.abc import Iterable
 
 import tensorflow as tf
 import tf_keras
@@ -27,6 +28,11 @@ class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
         super().__init__(name)
         self._set_hyper('learning_rate', learning_rate)
         self._rho, self._momentum, self._epsilon = rho, momentum, epsilon
+        self._rate_factors: dict[object, float] = {}  # by _key
+
+    def set_rate_factors(self, factors: Iterable[tuple[tf.Variable, float]]) -> None:
+        """Sets by how much the learning rate of a variable differs; 1 where none is given."""
+        self._rate_factors = {_key(variable): factor for variable, factor in factors}
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         for var in var_list:
@@ -39,6 +45,7 @@ class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
         dtype = var.dtype.base_dtype
         cached = (apply_state or {}).get((var.device, dtype))
         rate = cached['lr_t'] if cached else self._decayed_lr(dtype)
+        rate *= self._rate_factors.get(_key(var), 1.0)
         return tf.raw_ops.ResourceApplyRMSProp(
             var=var.handle,
             ms=self.get_slot(var, 'mean_square').handle,
@@ -148,6 +155,12 @@ class MovingAverage:
                 strategy.extended.update(average, _toward, args=(weight, decay), group=False)
 
         tf.distribute.get_replica_context().merge_call(move, args=(decay,))
+
+
+def _key(variable: tf.Variable) -> object:
+    """What a variable and its copies on the replicas of a strategy have in common."""
+    container = getattr(variable, '_distributed_container', None)
+    return (container() if container else variable)._unique_id
 
 
 def _toward(average: tf.Variable, weight: tf.Variable, decay: tf.Tensor) -> tf.Operation:

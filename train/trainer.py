@@ -8,6 +8,7 @@ import tf_keras
 from train.cpu_kernels import use_cpu_kernels
 from train.evaluate import Evaluator
 from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
+from train.stages import Phase, Stages
 from train.task import Task
 
 Metrics = dict[str, dict[str, float]]  # by weights ('raw', 'averaged'), by name
@@ -40,14 +41,20 @@ class Trainer:
                 layer.follow(self.optimizer.iterations, config.seed)
         # The slots of the optimiser are made now, so that a checkpoint can be read into them.
         self.optimizer._create_all_weights(self.model.trainable_variables)
+        self.stages = Stages(self.model, config.finetune, steps_per_epoch)
+        self.optimizer.set_rate_factors(self.stages.rate_factors())
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, averaged=self.averaged, optimizer=self.optimizer
         )
-        self._train = self._make_train()
+        self._steps: dict[Phase, Callable] = {}
 
     def train(self, iterator: tf.data.Iterator, count: int) -> float:
-        """Takes `count` steps; returns the mean loss over them, without weight decay."""
-        return float(self._train(iterator, tf.constant(count)))
+        """Takes `count` steps of one phase; returns the mean loss over them, without weight decay."""
+        phase = self.stages.phase_at(int(self.optimizer.iterations))
+        if phase not in self._steps:
+            self.stages.enter(phase)
+            self._steps[phase] = self._make_train()
+        return float(self._steps[phase](iterator, tf.constant(count)))
 
     def evaluate(self, evaluator: Evaluator) -> Metrics:
         """Metrics of the raw and of the averaged weights."""
@@ -63,6 +70,7 @@ class Trainer:
                 )
 
     def _make_train(self) -> Callable:
+        """The step for the layers that learn now; a phase does not come back."""
         config = self.task.config.train
         replicas = self.strategy.num_replicas_in_sync
 
