@@ -5,6 +5,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
@@ -12,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 Item = TypeVar('Item')
+PATIENCE_S = 10  # that a process has to clean up behind itself
 
 
 def run_apart(
@@ -55,9 +57,7 @@ def run_apart(
                     problem = worker.death()
                 yield item, problem
     finally:
-        for worker in (*idle, *(worker for worker, _ in busy.values())):
-            worker.process.terminate()
-            worker.process.join()
+        _end([*idle, *(worker for worker, _ in busy.values())])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +99,25 @@ def _start(function: Callable[[Item], object], environment: Mapping[str, str]) -
     return _Worker(process, ours)
 
 
+def _end(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(PATIENCE_S)
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+
+
 def _serve(connection: Connection, function: Callable[[Any], object]) -> None:
+    signal.signal(signal.SIGTERM, _leave)
     with contextlib.suppress(EOFError, OSError):  # the process that asked is gone
         while True:
             connection.send(_attempt(function, connection.recv()))
+
+
+def _leave(*unused: object) -> None:
+    sys.exit()  # so that half a file and what libraries share between processes are cleaned up
 
 
 def _attempt(function: Callable[[Item], object], item: Item) -> str | None:
