@@ -34,12 +34,19 @@ def get_config() -> ConfigDict:
     c.augment.aspect = (3 / 4, 4 / 3)  # width / height of the random crop
     c.augment.flip = True  # left to right, every second image
     c.augment.color = 'fast'  # none, fast (brightness, saturation) or full (and hue, contrast)
+    c.augment.randaugment_layers = 0  # changes an image (arXiv:1909.13719); 0: none
+    c.augment.randaugment_magnitude = 9.0  # of the changes, in [0, 10]
+    c.augment.mixup = (
+        0.0  # α of Beta(α, α), by which images are blended (arXiv:1710.09412); 0: none
+    )
     c.augment.eval_crop = 0.875  # side of the central crop in evaluation, fraction of the image
 
     c.train = ConfigDict()
     c.train.batch_size = 4096  # global: over all replicas (§6.1.1: 128 a chip)
     c.train.epochs = 600.0  # the paper does not say; the released recipe trains for about 600
     c.train.label_smoothing = 0.1  # released recipe
+    c.train.class_weights = ()  # of the loss, one a class; (): all alike
+    c.train.balanced = False  # class_weights become those that make every class count alike
     c.train.weight_decay = 1e-5  # L2 on kernels but depthwise ones, with TF1's factor ½ (§6.1.1)
     c.train.precision = 'float32'  # or mixed_bfloat16, for TPU
     c.train.steps_per_execution = 1  # steps in one call of the device; 100 and more on TPU

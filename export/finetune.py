@@ -136,6 +136,7 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examp
             f'config.distill has weight {distill.weight} and temperature {distill.temperature}; '
             'expected a weight in [0, 1] and a temperature above 0'
         )
+    config.train.class_weights = run.config.train.class_weights
     config.quantize.source = checksum(model)
     full = config.quantize.full_rate_images
     if full < 1:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from train import checkpoint
 from train import strategy as strategies
 from train.data import pipeline
+from train.data.balance import class_weights
 from train.data.source import Source, open_source
 from train.evaluate import Evaluator
 from train.files import write_json
@@ -49,6 +50,9 @@ def run(
     """
     spec = resolve_spec(config)
     source = open_source(config.data)
+    if config.train.balanced and not config.train.class_weights:
+        config = config.copy_and_resolve_references()
+        config.train.class_weights = class_weights(source.train, len(source.labels))
     finished = train(Run(config, spec, source.labels), source, workdir, strategy)
     return finished[1] if finished else None
 

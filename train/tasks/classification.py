@@ -9,6 +9,8 @@ from mobilenet_v3.cost import check_resolution
 from mobilenet_v3.models import build_model
 from mobilenet_v3.spec import ModelSpec
 from train.data import augment
+from train.data.mixup import mix, mix_share
+from train.data.randaugment import MAX_MAGNITUDE, randaugment
 
 Batch = dict[str, tf.Tensor]
 
@@ -30,6 +32,7 @@ class Classification:
             raise ValueError(
                 f'config.train.label_smoothing is {config.train.label_smoothing}; expected in [0, 1]'
             )
+        _check_fine_tuning(config, len(labels))
         self.config, self.spec, self.labels = config, spec, labels
         self.resolution = check_resolution(config.model.resolution)
 
@@ -44,8 +47,14 @@ class Classification:
 
     def train_example(self, raw: Batch, seed: tf.Tensor) -> Batch:
         """Augments one encoded example; `seed` is int32 [2]."""
-        image = augment.random_crop(raw['image'], seed, self.resolution, self.config.augment)
-        return {'image': image, 'label': raw['label'], 'draws': augment.color_draws(seed)}
+        config = self.config.augment
+        image = augment.random_crop(raw['image'], seed, self.resolution, config)
+        if config.randaugment_layers:
+            image = randaugment(
+                image, seed, config.randaugment_layers, config.randaugment_magnitude
+            )
+        example = {'image': image, 'label': raw['label'], 'draws': augment.color_draws(seed)}
+        return {**example, 'share': mix_share(seed, config.mixup)} if config.mixup else example
 
     def train_batch(self, batch: Batch) -> Batch:
         """Finishes a batch: colours, and the range [-1, 1]."""
@@ -55,7 +64,10 @@ class Classification:
             images = augment.distort_colors(
                 batch['image'], batch['draws'], self.config.augment.color
             )
-        return {'image': self._channels(images), 'label': batch['label']}
+        finished = {'image': self._channels(images), 'label': batch['label']}
+        if not self.config.augment.mixup:
+            return finished
+        return mix({**finished, 'share': batch['share']}, len(self.labels))
 
     def eval_example(self, raw: Batch) -> Batch:
         """Decodes one example for evaluation: the central crop."""
@@ -68,14 +80,17 @@ class Classification:
         return {**batch, 'image': self._channels(augment.scale(batch['image']))}
 
     def loss(self, outputs: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Cross-entropy with label smoothing, [N]."""
-        targets = tf.one_hot(batch['label'], len(self.labels))
-        return tf_keras.losses.categorical_crossentropy(
-            targets,
-            outputs,
-            from_logits=True,
-            label_smoothing=self.config.train.label_smoothing,
+        """Cross-entropy with label smoothing, each class with its weight, [N]."""
+        config = self.config.train
+        targets = batch.get('target')  # of mixup
+        if targets is None:
+            targets = tf.one_hot(batch['label'], len(self.labels))
+        losses = tf_keras.losses.categorical_crossentropy(
+            targets, outputs, from_logits=True, label_smoothing=config.label_smoothing
         )
+        if not config.class_weights:
+            return losses
+        return losses * tf.linalg.matvec(targets, tf.constant(config.class_weights, tf.float32))
 
     def statistics(self, outputs: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         """What evaluation keeps of each example, arrays with leading N.
@@ -101,3 +116,21 @@ class Classification:
         if self.config.model.input_channels == 1:
             return tf.image.rgb_to_grayscale(images)
         return images
+
+
+def _check_fine_tuning(config: ConfigDict, num_classes: int) -> None:
+    weights, layers = config.train.class_weights, config.augment.randaugment_layers
+    if weights and (len(weights) != num_classes or not all(w >= 0 for w in weights)):
+        raise ValueError(
+            f'config.train.class_weights holds {len(weights)} numbers; expected none, or one of at '
+            f'least 0 for each of the {num_classes} classes'
+        )
+    if not 0 <= config.augment.mixup <= 10:
+        raise ValueError(f'config.augment.mixup is {config.augment.mixup}; expected in [0, 10]')
+    if not 0 <= layers <= 5:
+        raise ValueError(f'config.augment.randaugment_layers is {layers}; expected in [0, 5]')
+    if not 0 <= config.augment.randaugment_magnitude <= MAX_MAGNITUDE:
+        raise ValueError(
+            f'config.augment.randaugment_magnitude is {config.augment.randaugment_magnitude}; '
+            f'expected in [0, {MAX_MAGNITUDE}]'
+        )

@@ -3,29 +3,29 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from ml_collections import ConfigDict
 from PIL import Image
 
+from configs import base
 from mobilenet_v3.tables import get_spec
 from train.tasks.classification import Classification
 
-AUGMENT = {
-    'area': (0.3, 1.0),
-    'aspect': (0.75, 4 / 3),
-    'flip': True,
-    'color': 'fast',
-    'eval_crop': 0.875,
-}
 
-
-def make_task(*, resolution=32, input_channels=3, label_smoothing=0.1, num_classes=4, **augment):
-    config = ConfigDict(
-        {
-            'model': {'resolution': resolution, 'input_channels': input_channels},
-            'augment': {**AUGMENT, **augment},
-            'train': {'label_smoothing': label_smoothing},
-        }
-    )
+def make_task(
+    *,
+    resolution=32,
+    input_channels=3,
+    label_smoothing=0.1,
+    class_weights=(),
+    num_classes=4,
+    **augment,
+):
+    config = base.get_config()
+    with config.unlocked(), config.ignore_type():
+        config.model.resolution = resolution
+    config.model.input_channels = input_channels
+    config.train.label_smoothing = label_smoothing
+    config.train.class_weights = class_weights
+    config.augment.update({'area': (0.3, 1.0), **augment})
     labels = tuple(f'class {i}' for i in range(num_classes))
     return Classification(config, get_spec('small_minimalistic'), labels)
 
@@ -128,3 +128,49 @@ def test_metrics_are_plain_means():
         'prediction': np.array([0, 1, 2, 3]),
     }
     assert make_task().metrics(statistics) == {'top1': 0.25, 'top5': 0.75, 'loss': 2.5}
+
+
+# ---------------------------------------------------------------------------- fine-tuning
+
+
+def test_mixup_blends_images_and_the_loss_asks_for_both_labels(raw):
+    task = make_task(mixup=1.0, color='none', label_smoothing=0.0)
+    plain = train_batch(make_task(color='none'), raw)['image']
+    batch = train_batch(task, raw)
+    share = batch['target'][:, 2]
+    np.testing.assert_allclose(share, 1.0)  # both are of class 2
+    assert not np.allclose(batch['image'], plain)
+    logits = tf.constant([[0.0, 1.0, 2.0, 3.0]] * 2)
+    half = {**batch, 'target': tf.constant([[0.0, 0.5, 0.0, 0.5]] * 2)}
+    expected = -np.mean(tf.nn.log_softmax(logits[0]).numpy()[[1, 3]])
+    np.testing.assert_allclose(task.loss(logits, half), [expected] * 2, rtol=1e-6)
+
+
+def test_randaugment_changes_what_the_crop_gave(raw):
+    plain = train_batch(make_task(color='none'), raw)['image']
+    changed = train_batch(make_task(color='none', randaugment_layers=2), raw)
+    assert changed.keys() == {'image', 'label'}
+    assert changed['image'].shape == plain.shape
+    assert not np.allclose(changed['image'], plain)
+
+
+def test_a_class_counts_by_its_weight():
+    logits, batch = tf.random.stateless_normal([4, 4], [0, 0]), {'label': tf.range(4)}
+    plain = make_task().loss(logits, batch)
+    weighted = make_task(class_weights=(1.0, 2.0, 0.0, 0.5)).loss(logits, batch)
+    np.testing.assert_allclose(weighted, plain * [1.0, 2.0, 0.0, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'class_weights': (1.0, 2.0)}, 'class_weights holds 2 numbers; expected none, or one of'),
+        ({'class_weights': (1.0, -2.0, 1.0, 1.0)}, 'of at least 0 for each of the 4 classes'),
+        ({'mixup': -0.1}, r'config.augment.mixup is -0.1; expected in \[0, 10\]'),
+        ({'randaugment_layers': 9}, r'randaugment_layers is 9; expected in \[0, 5\]'),
+        ({'randaugment_magnitude': 11.0}, r'randaugment_magnitude is 11.0; expected in \[0, 10\]'),
+    ],
+)
+def test_a_wrong_recipe_of_fine_tuning_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        make_task(**values)
