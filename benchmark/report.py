@@ -1,0 +1,136 @@
+"""The paper's tables, figures and claims beside what was measured.
+
+    python -m benchmark.report --models=runs/grid --results=runs/grid/results.json \\
+        --output=runs/grid/report
+
+Reads the cards of exported files (accuracy) and the results of benchmark.main or a browser
+(latency), joined by the files' SHA-256; writes report.md, its pictures, and report.html, which holds
+all in one file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmark import figures, figures_ablations, page, report_claims, report_tables
+from benchmark.measured import DeviceResults, Measured, read
+from benchmark.paper_tables import TABLES
+from train import cli
+from train.files import write_file
+
+FLAGS = flags.FLAGS
+TITLE = 'MobileNetV3: the paper’s figures, measured'
+HOW_TO_READ = (
+    'Ours stands first, the paper’s figure in brackets: `217 (219)`. Latencies are medians in ms, of '
+    'one image; ours in columns of their own under the device’s name, the paper’s Pixel 1, 2 and 3 '
+    'beside them. “missing”: not measured here; “–”: the paper tells nothing. Multiply-adds and '
+    'parameters are counted, accuracies come from the cards of the files.'
+).replace('`', '')
+
+
+def define_flags() -> None:
+    """Defines the flags."""
+    flags.DEFINE_list('models', [], 'Folders of .tflite files with their cards.')
+    flags.DEFINE_list('results', [], 'Results of benchmark.main or benchmark.web; several devices.')
+    flags.DEFINE_string('output', None, 'Folder for the report; made if missing.', required=True)
+
+
+def main() -> None:
+    """Flags to one call."""
+    print(write_report(FLAGS.models, FLAGS.results, Path(FLAGS.output)))
+
+
+def write_report(models: Sequence[str], results: Sequence[str], output: Path) -> str:
+    """Writes the report.
+
+    Args:
+      models: folders of .tflite files with cards.
+      results: files of benchmark.main; each of their devices gets columns and panels of its own.
+      output: folder; made if missing.
+
+    Returns:
+      A line a device and where the report is, for the terminal.
+
+    Raises:
+      ValueError: nothing to report, or something that cannot be read; the message names it.
+      OSError: the folder cannot be written.
+    """
+    measured = read(models, results)
+    output.mkdir(parents=True, exist_ok=True)
+    write_file(output / 'report.md', b'')  # a folder that cannot be written is told at once
+    markdown = '\n\n'.join(
+        [
+            f'# {TITLE}',
+            *_devices(measured),
+            report_claims.render(measured),
+            '## The paper’s tables',
+            HOW_TO_READ,
+            *(report_tables.render(table, measured) for table in TABLES),
+            '## The paper’s figures',
+            *_figures(measured, output),
+            *_notes(measured),
+        ]
+    )
+    write_file(output / 'report.md', f'{markdown}\n'.encode())
+    write_file(output / 'report.html', page.to_html(output, markdown, TITLE).encode())
+    lines = [_line(device) for device in measured.devices]
+    return '\n'.join([*lines, f'{output / "report.md"}', f'{output / "report.html"}'])
+
+
+def _line(device: DeviceResults) -> str:
+    filled = len(device.latencies)
+    return (
+        f'{device.name}: {filled} of the paper’s files measured; claims about latency: '
+        f'{report_claims.summary(device)}'
+    )
+
+
+def _devices(measured: Measured) -> list[str]:
+    """What measured, and how; a list item a device, then its warnings."""
+    items = [
+        f'- {page.escape(device.name)}: {_values(device.facts)}. '
+        f'Protocol: {_values(device.protocol)}. {len(device.latencies)} files of the paper’s '
+        f'tables and figures; claims about latency: {report_claims.summary(device)}.'
+        for device in measured.devices
+    ]
+    warnings = [
+        f'- warning of {page.escape(device.name)}: {page.escape(warning)}'
+        for device in measured.devices
+        for warning in device.warnings
+    ]
+    return ['\n'.join([*items, *warnings])]
+
+
+def _values(values: dict[str, Any]) -> str:
+    return ', '.join(f'{page.escape(name)} {page.escape(value)}' for name, value in values.items())
+
+
+def _figures(measured: Measured, output: Path) -> list[str]:
+    """Draws the figures; their Markdown."""
+    drawn = {
+        'figure_1.png': lambda path: figures.figure_1(measured, path),
+        'figure_2.png': lambda path: figures.figure_2(measured, path),
+        'figure_6.png': figures.figure_6,
+        'figure_7.png': lambda path: figures_ablations.figure_7(measured, path),
+        'figure_8.png': lambda path: figures_ablations.figure_8(measured, path),
+        'figure_9.png': lambda path: figures_ablations.figure_9(measured, path),
+    }
+    blocks = []
+    for name, draw in drawn.items():
+        caption = draw(output / name)
+        blocks += [f'### {caption.partition(". ")[0]}', f'![{name}]({name})', caption]
+    return blocks
+
+
+def _notes(measured: Measured) -> list[str]:
+    """What was left aside, a list item each."""
+    notes = [f'- {page.escape(note)}' for note in measured.notes]
+    for device in measured.devices:
+        notes += [f'- {page.escape(device.name)}: {page.escape(note)}' for note in device.notes]
+    return ['## Left aside', '\n'.join(notes)] if notes else []
+
+
+if __name__ == '__main__':
+    cli.run(main, define_flags)
