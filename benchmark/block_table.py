@@ -86,7 +86,7 @@ def networks_of(
     """
     known_schemes = _choose(schemes, SCHEMES, '--scheme')
     known_forms = _choose(forms, FORMS, '--hard_swish')
-    networks = []
+    networks: list[Network] = []
     for model in models:
         spec = load_model_spec(model)
         for word in multipliers:

@@ -105,7 +105,7 @@ def part_from_cells(cells: Sequence[str]) -> Part:
       ValueError: one is not what its column holds; the message names the column.
     """
     if len(cells) != len(COLUMNS):
-        raise ValueError(f'a part has {len(cells)} values, expected {len(COLUMNS)}: {COLUMNS}')
+        raise ValueError(f'it has {len(cells)} values, expected {len(COLUMNS)}: {COLUMNS}')
     return Part(**{name: _read(name, cell) for name, cell in zip(COLUMNS, cells, strict=True)})
 
 
