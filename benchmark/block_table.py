@@ -67,7 +67,11 @@ def main() -> None:
     from benchmark.host import HostDevice
 
     cli.import_tensorflow()
-    print(run(HostDevice(), networks, parts, protocol, Path(FLAGS.output)))
+    device = HostDevice()
+    try:
+        print(run(device, networks, parts, protocol, Path(FLAGS.output)))
+    finally:
+        device.close()
 
 
 def networks_of(
@@ -144,6 +148,7 @@ def run(
         write_file(output / 'blocks.md', report.encode())
         said = [prediction_table(results), *said, f'report: {output / "blocks.md"}']
     journal.remove()
+    said += [f'warning: {device.name}: {warning}' for warning in device.warnings]
     return '\n'.join(said)
 
 
