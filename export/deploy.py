@@ -117,7 +117,7 @@ def _own_convolution(graph: Graph, node: Node) -> Node | None:
 
 
 # Ops that map f · x to f · y for every f > 0.
-_HOMOGENEOUS = ('mean', 'reshape', 'average_pool', 'upsample', 'relu', 'scale')
+_HOMOGENEOUS = ('mean', 'reshape', 'pad', 'average_pool', 'upsample', 'relu', 'scale')
 
 
 def _carry_factors(graph: Graph) -> None:

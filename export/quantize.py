@@ -92,6 +92,7 @@ RULES: dict[str, str | tuple[float, float]] = {
     'concat': 'range',
     'sigmoid': UNIT,
     'reshape': 'same',
+    'pad': 'same',
     'average_pool': 'same',
     'upsample': 'same',
     'pixels': PIXELS,
@@ -124,10 +125,20 @@ def _with_rounded_input(graph: Graph) -> Graph:
         rounded = Node(f'{source.name}/quantize', 'pixels', [source.name])
         for node in graph.consumers(source.name):
             node.inputs = [rounded.name if name == source.name else name for name in node.inputs]
-            if node.op == 'conv':  # the half step, which a bias can take in away from the borders
-                node.bias = node.bias + np.float32(HALF_STEP) * node.kernel.sum(axis=(0, 1, 2))
         graph.insert_after(source.name, rounded)
+        _add_half_step(graph, rounded)
     return graph
+
+
+def _add_half_step(graph: Graph, rounded: Node) -> None:
+    """Puts the half step into the biases that see the images; exact away from borders of zeros."""
+    for node in graph.consumers(rounded.name):
+        if node.op == 'pad':
+            _add_half_step(graph, node)
+        elif node.is_convolution:
+            axes = (0, 1) if node.op == 'depthwise' else (0, 1, 2)
+            sums = node.kernel.sum(axis=axes).reshape(node.bias.shape)
+            node.bias = node.bias + np.float32(HALF_STEP) * sums
 
 
 def layer_configs(model: tf_keras.Model) -> dict[str, LayerConfig]:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from mobilenet_v3 import layers
 from mobilenet_v3.block import inverted_residual
-from mobilenet_v3.spec import ConvSpec, ModelSpec, endpoints, place
+from mobilenet_v3.spec import ConvSpec, ModelSpec, endpoints, explicit_padding, place
 
 
 def backbone(images: tf.Tensor, spec: ModelSpec) -> dict[str, tf.Tensor]:
@@ -19,7 +19,8 @@ def backbone(images: tf.Tensor, spec: ModelSpec) -> dict[str, tf.Tensor]:
       C1 … C5, the last feature map of each stride (see `spec.endpoints`). 'last' is what is pooled.
     """
     outputs: dict[str, tf.Tensor] = {}
-    x = conv_norm_activation(images, spec.stem, spec, 'stem')
+    x = images if spec.normalize is None else layers.normalize(images, spec.normalize)
+    x = conv_norm_activation(x, spec.stem, spec, 'stem')
     outputs['stem'] = x
     for placed in place(spec):
         x = inverted_residual(x, placed, spec, outputs)
@@ -38,6 +39,7 @@ def conv_norm_activation(x: tf.Tensor, conv: ConvSpec, spec: ModelSpec, name: st
         kernel=conv.kernel,
         stride=conv.stride,
         use_bias=not conv.batch_norm,
+        padding=explicit_padding(spec, conv.kernel, conv.stride, stem=True),
         name=f'{name}/conv',
     )
     if conv.batch_norm:

@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 from mobilenet_v3 import layers
-from mobilenet_v3.spec import ModelSpec, PlacedBlock
+from mobilenet_v3.spec import ModelSpec, PlacedBlock, explicit_padding
 
 
 def inverted_residual(
@@ -16,8 +16,8 @@ def inverted_residual(
       x: feature map [N, H, W, in_channels].
       placed: the block with the stride and dilation in effect.
       spec: its network, for BN's constants.
-      endpoints: receives '<name>/expand', '<name>/depthwise' (before squeeze-and-excite) and
-        '<name>', each after its activation.
+      endpoints: receives '<name>/expand', '<name>/depthwise' (before squeeze-and-excite, where that
+        does not stand before the activation) and '<name>', each after its activation.
 
     Returns:
       Feature map [N, ⌈H / stride⌉, ⌈W / stride⌉, filters].
@@ -32,6 +32,12 @@ def inverted_residual(
             epsilon=spec.batch_norm_epsilon,
         )
 
+    def gate(y: tf.Tensor) -> tf.Tensor:
+        if block.se is None:
+            return y
+        squeezed = block.se.width(placed.in_channels, block.expansion)
+        return layers.squeeze_excite(y, block.se, squeezed, f'{name}/se')
+
     if placed.has_expansion:
         x = layers.conv(x, block.expansion, name=f'{name}/expand/conv', use_bias=False)
         x = norm(x, 'expand')
@@ -44,14 +50,16 @@ def inverted_residual(
         kernel=block.kernel,
         stride=placed.stride,
         dilation=placed.dilation,
+        padding=explicit_padding(spec, block.kernel, placed.stride),
     )
     x = norm(x, 'depthwise')
+    gate_first = block.se is not None and block.se.before_activation and placed.has_expansion
+    if gate_first:
+        x = gate(x)
     x = layers.activation(x, block.activation, f'{name}/depthwise/act')
     endpoints[f'{name}/depthwise'] = x
-
-    if block.se is not None:
-        squeezed = block.se.width(placed.in_channels, block.expansion)
-        x = layers.squeeze_excite(x, block.se, squeezed, f'{name}/se')
+    if not gate_first:
+        x = gate(x)
 
     x = layers.conv(x, block.filters, name=f'{name}/project/conv', use_bias=False)
     x = norm(x, 'project')

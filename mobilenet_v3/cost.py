@@ -2,7 +2,15 @@
 
 import dataclasses
 
-from mobilenet_v3.spec import ConvSpec, ModelSpec, PlacedBlock, endpoints, place
+from mobilenet_v3.spec import (
+    ConvSpec,
+    ModelSpec,
+    PlacedBlock,
+    endpoints,
+    explicit_padding,
+    place,
+    strided_side,
+)
 from mobilenet_v3.tables import get_spec
 from mobilenet_v3.transforms import widen, with_output_stride
 
@@ -16,7 +24,8 @@ class LayerCost:
     Attributes:
       output: height and width of its output.
       params: trainable parameters: kernel, bias, BN scale and offset.
-      statistics: BN's moving mean and variance, which Keras counts among a model's parameters.
+      statistics: BN's moving mean and variance and constants, which Keras counts among a model's
+        parameters.
       madds: multiply-adds of the convolution. BN (folded), activations, pooling and the products
         of squeeze-and-excite are left out, as in the paper.
     """
@@ -120,14 +129,21 @@ def _backbone(
     spec: ModelSpec, resolution: Size, input_channels: int
 ) -> tuple[list[LayerCost], dict[str, tuple[int, int, int]]]:
     """Costs of the layers up to pooling, and the [H, W, C] of every named output."""
-    size = _strided(resolution, spec.stem.stride)
-    layers = [_conv_of('stem', spec.stem, input_channels, size)]
+    layers = []
+    if spec.normalize is not None:
+        # Its weights are constants: no parameters, but part of what an image costs.
+        layers.append(_normalize(input_channels, resolution))
+    zeros = explicit_padding(spec, spec.stem.kernel, spec.stem.stride, stem=True)
+    size = _strided(resolution, spec.stem.kernel, spec.stem.stride, zeros)
+    layers.append(_conv_of('stem', spec.stem, input_channels, size))
     outputs = {'stem': (*size, spec.stem.filters)}
     for placed in place(spec):
         block = placed.block
         outputs[f'{placed.name}/expand'] = (*size, block.expansion)
-        layers += _block(placed, size)
-        size = _strided(size, placed.stride)
+        before = size
+        zeros = explicit_padding(spec, block.kernel, placed.stride)
+        size = _strided(before, block.kernel, placed.stride, zeros)
+        layers += _block(placed, before, size)
         outputs[f'{placed.name}/depthwise'] = (*size, block.expansion)
         outputs[placed.name] = (*size, block.filters)
     if spec.last is not None:
@@ -136,12 +152,12 @@ def _backbone(
     return layers, outputs
 
 
-def _block(placed: PlacedBlock, size: Size) -> list[LayerCost]:
+def _block(placed: PlacedBlock, before: Size, size: Size) -> list[LayerCost]:
+    """Costs of a block whose input is `before` and whose output is `size`."""
     block, name = placed.block, placed.name
     layers = []
     if placed.has_expansion:
-        layers.append(_conv(f'{name}/expand', (1, 1), placed.in_channels, block.expansion, size))
-    size = _strided(size, placed.stride)
+        layers.append(_conv(f'{name}/expand', (1, 1), placed.in_channels, block.expansion, before))
     kernel = (block.kernel, block.kernel)
     layers.append(_conv(f'{name}/depthwise', kernel, 1, block.expansion, size))
     if block.se is not None:
@@ -178,5 +194,11 @@ def _conv(
     return LayerCost(name, kernel, channels, output, weights + affine, statistics, madds)
 
 
-def _strided(size: Size, stride: int) -> Size:
-    return -(-size[0] // stride), -(-size[1] // stride)
+def _normalize(channels: int, size: Size) -> LayerCost:
+    madds = channels * size[0] * size[1]
+    return LayerCost('normalize', (1, 1), channels, size, 0, 2 * channels, madds)
+
+
+def _strided(size: Size, kernel: int, stride: int, zeros: tuple[int, int] | None) -> Size:
+    height, width = (strided_side(side, kernel, stride, zeros) for side in size)
+    return height, width

@@ -3,7 +3,9 @@
 import tensorflow as tf
 import tf_keras
 
-from mobilenet_v3.spec import Activation, Gate, SqueezeExcite
+from mobilenet_v3.spec import Activation, Gate, Normalize, SqueezeExcite
+
+Zeros = tuple[int, int] | None  # before and after, as `spec.explicit_padding` gives them
 
 # Paper: released code. Keras's applications start from Glorot instead; under BN the scale of a
 # kernel does not matter, and the layers without BN (squeeze-and-excite, features, logits) are
@@ -79,13 +81,15 @@ def conv(
     kernel: int = 1,
     stride: int = 1,
     use_bias: bool = True,
+    padding: Zeros = None,
 ) -> tf.Tensor:
     """A convolution without BN: squeeze-and-excite, features, logits."""
+    x, mode = _pad(x, padding, name)
     return tf_keras.layers.Conv2D(
         filters,
         kernel,
         strides=stride,
-        padding='same',
+        padding=mode,
         use_bias=use_bias,
         kernel_initializer=_initializer(),
         name=name,
@@ -93,18 +97,49 @@ def conv(
 
 
 def depthwise(
-    x: tf.Tensor, *, name: str, kernel: int, stride: int = 1, dilation: int = 1
+    x: tf.Tensor,
+    *,
+    name: str,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: Zeros = None,
 ) -> tf.Tensor:
     """A depthwise convolution without bias: BN follows."""
+    x, mode = _pad(x, padding, name)
     return tf_keras.layers.DepthwiseConv2D(
         kernel,
         strides=stride,
-        padding='same',
+        padding=mode,
         dilation_rate=dilation,
         use_bias=False,
         depthwise_initializer=_initializer(),
         name=name,
     )(x)
+
+
+def normalize(images: tf.Tensor, normalization: Normalize) -> tf.Tensor:
+    """Images in [-1, 1] as the weights of a network from elsewhere expect them.
+
+    A frozen layer of its own: taken into the stem it would be wrong at the borders, where the stem
+    sees zeros of what this gives.
+
+    Raises:
+      ValueError: the images have another number of channels.
+    """
+    scale, shift = normalization.scale_and_shift()
+    if images.shape[-1] != len(scale):
+        raise ValueError(
+            f'normalize has {len(scale)} means, the images have {images.shape[-1]} channels; set as '
+            'many, or --config.model.input_channels'
+        )
+    return tf_keras.layers.DepthwiseConv2D(
+        1,
+        depthwise_initializer=tf_keras.initializers.Constant([[[[s] for s in scale]]]),
+        bias_initializer=tf_keras.initializers.Constant(list(shift)),
+        trainable=False,
+        name='normalize/conv',
+    )(images)
 
 
 def batch_norm(x: tf.Tensor, *, name: str, momentum: float, epsilon: float) -> tf.Tensor:
@@ -124,6 +159,14 @@ def squeeze_excite(x: tf.Tensor, se: SqueezeExcite, squeezed: int, name: str) ->
     gate = conv(gate, channels, name=f'{name}/excite')
     gate = activation(gate, se.gate, f'{name}/gate')
     return tf_keras.layers.Multiply(name=f'{name}/scale')([x, gate])
+
+
+def _pad(x: tf.Tensor, zeros: Zeros, name: str) -> tuple[tf.Tensor, str]:
+    """The tensor with its zeros around it, and what is left for the convolution to pad."""
+    if zeros is None:
+        return x, 'same'
+    stem = name.removesuffix('/conv')
+    return tf_keras.layers.ZeroPadding2D((zeros, zeros), name=f'{stem}/pad')(x), 'valid'
 
 
 def _initializer() -> tf_keras.initializers.Initializer:

@@ -10,6 +10,8 @@ from typing import Literal
 Activation = Literal['linear', 'relu', 'relu6', 'hard_swish']
 ACTIVATIONS: tuple[Activation, ...] = ('linear', 'relu', 'relu6', 'hard_swish')
 Gate = Literal['hard_sigmoid', 'sigmoid']
+Padding = Literal['same', 'symmetric', 'after']
+PADDINGS: tuple[Padding, ...] = ('same', 'symmetric', 'after')
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -31,21 +33,30 @@ class SqueezeExcite:
       relative_to: 'expansion' in MobileNetV3, 'input' (the bottleneck) in MnasNet.
       gate: the non-linearity of the gate; V3's is the hard sigmoid of §5.2.
       divisor: the squeeze width is a multiple of it.
+      squeezed: the squeeze width itself, of weights whose width is not the ratio's; or None.
+      before_activation: whether it stands before the activation of the depthwise convolution, in
+        blocks that expand (d-li14's PyTorch networks), instead of after it.
     """
 
     ratio: float = 0.25
     relative_to: Literal['expansion', 'input'] = 'expansion'
     gate: Gate = 'hard_sigmoid'
     divisor: int = 8
+    squeezed: int | None = None
+    before_activation: bool = False
 
     def __post_init__(self) -> None:
         _require(0 < self.ratio <= 1, 'ratio', self.ratio, 'a fraction in (0, 1]')
         _require_one_of(self.relative_to, 'relative_to', ('expansion', 'input'))
         _require_one_of(self.gate, 'gate', ('hard_sigmoid', 'sigmoid'))
         _require(self.divisor >= 1, 'divisor', self.divisor, 'at least 1')
+        if self.squeezed is not None:
+            _require(self.squeezed >= 1, 'squeezed', self.squeezed, 'at least 1, or null')
 
     def width(self, in_channels: int, expansion: int) -> int:
         """Channels of the squeezed layer."""
+        if self.squeezed is not None:
+            return self.squeezed
         wide = expansion if self.relative_to == 'expansion' else in_channels
         if self.divisor == 1:
             return max(1, int(wide * self.ratio))  # MnasNet truncates
@@ -105,6 +116,32 @@ class BlockSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class Normalize:
+    """Images as a network from elsewhere was trained on them: (pixel / 255 - mean) / std.
+
+    It becomes a frozen 1×1 depthwise convolution before the stem, of images in [-1, 1].
+
+    Attributes:
+      mean, std: of each input channel, of pixels in [0, 1].
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _require(len(self.mean) in (1, 3), 'mean', self.mean, 'a number for each input channel')
+        _require(len(self.std) == len(self.mean), 'std', self.std, 'as many numbers as mean')
+        _require(all(std > 0 for std in self.std), 'std', self.std, 'numbers above 0')
+
+    def scale_and_shift(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What images in [-1, 1] are multiplied by, and what is added then."""
+        pairs = list(zip(self.mean, self.std, strict=True))
+        return tuple(0.5 / std for _, std in pairs), tuple(
+            (0.5 - mean) / std for mean, std in pairs
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """A whole classification network; detection and segmentation take its backbone.
 
@@ -117,6 +154,10 @@ class ModelSpec:
         into dilation (Paper: §6.4).
       dropout: rate before the logits. The paper's "dropout of 0.8" is a keep probability.
       batch_norm_momentum, batch_norm_epsilon: Paper: §6.1.1, "average decay of 0.99".
+      padding: zeros around what a strided convolution sees: 'same' as TensorFlow puts them (on the
+        far side, where they are odd), 'symmetric' k // 2 on every side (PyTorch), or 'after', on the
+        far side only, in the blocks (Keras's V1). Strides of 1 have no choice.
+      normalize: of weights that were trained on other than images in [-1, 1].
     """
 
     name: str
@@ -128,8 +169,11 @@ class ModelSpec:
     dropout: float = 0.2
     batch_norm_momentum: float = 0.99
     batch_norm_epsilon: float = 1e-3
+    padding: Padding = 'same'
+    normalize: Normalize | None = None
 
     def __post_init__(self) -> None:
+        _require_one_of(self.padding, 'padding', PADDINGS)
         _require(len(self.blocks) > 0, 'blocks', len(self.blocks), 'at least one block')
         _require_one_of(self.output_stride, 'output_stride', OUTPUT_STRIDES)
         _require(0 <= self.dropout < 1, 'dropout', self.dropout, 'a rate in [0, 1)')
@@ -197,6 +241,22 @@ def place(spec: ModelSpec) -> tuple[PlacedBlock, ...]:
         dilation *= block.stride // stride
         in_channels = block.filters
     return tuple(placed)
+
+
+def explicit_padding(
+    spec: ModelSpec, kernel: int, stride: int, *, stem: bool = False
+) -> tuple[int, int] | None:
+    """Rows and columns of zeros before and after a convolution's input; None: as 'same' puts them."""
+    if stride == 1 or spec.padding == 'same' or (stem and spec.padding == 'after'):
+        return None
+    return (kernel // 2, kernel // 2) if spec.padding == 'symmetric' else (0, kernel // 2)
+
+
+def strided_side(side: int, kernel: int, stride: int, padding: tuple[int, int] | None) -> int:
+    """Height or width of what a convolution makes of `side` rows or columns."""
+    if padding is None:
+        return -(-side // stride)
+    return (side + sum(padding) - kernel) // stride + 1
 
 
 def endpoints(spec: ModelSpec) -> dict[str, str]:

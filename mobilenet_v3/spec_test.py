@@ -5,10 +5,13 @@ import pytest
 from mobilenet_v3.spec import (
     BlockSpec,
     ConvSpec,
+    Normalize,
     SqueezeExcite,
     endpoints,
+    explicit_padding,
     make_divisible,
     place,
+    strided_side,
 )
 from mobilenet_v3.tables import SPECS, get_spec
 from mobilenet_v3.transforms import with_output_stride
@@ -129,3 +132,50 @@ def test_a_spec_that_cannot_be_built_is_refused(make, message):
 def test_an_unknown_model_is_answered_with_the_nearest_name():
     with pytest.raises(ValueError, match="unknown model 'larg'; did you mean 'large'"):
         get_spec('larg')
+
+
+def test_images_are_normalized_as_the_weights_expect():
+    scale, shift = Normalize(mean=(0.485,), std=(0.229,)).scale_and_shift()
+    for pixel in (0, 100, 255):
+        ours = pixel / 127.5 - 1
+        assert ours * scale[0] + shift[0] == pytest.approx((pixel / 255 - 0.485) / 0.229)
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'message'),
+    [
+        ((0.5, 0.5), (0.5, 0.5), r'mean is \(0.5, 0.5\); expected a number for each input channel'),
+        ((0.5,), (0.5, 0.5, 0.5), 'std is .* expected as many numbers as mean'),
+        ((0.5,), (0.0,), 'std is .* expected numbers above 0'),
+    ],
+)
+def test_impossible_normalization_is_refused(mean, std, message):
+    with pytest.raises(ValueError, match=message):
+        Normalize(mean, std)
+
+
+def test_an_unknown_padding_is_refused():
+    with pytest.raises(ValueError, match="padding is 'valid'; expected one of same, symmetric"):
+        dataclasses.replace(SPECS['large'], padding='valid')
+
+
+def test_a_squeeze_width_of_its_own():
+    assert SqueezeExcite(squeezed=20).width(in_channels=16, expansion=64) == 20
+    with pytest.raises(ValueError, match='squeezed is 0; expected at least 1, or null'):
+        SqueezeExcite(squeezed=0)
+
+
+@pytest.mark.parametrize(
+    ('padding', 'stem', 'zeros', 'sides'),
+    [
+        ('same', False, None, (8, 8)),
+        ('symmetric', False, (1, 1), (8, 8)),
+        ('after', False, (0, 1), (8, 7)),
+        ('after', True, None, (8, 8)),
+    ],
+)
+def test_padding_of_a_strided_3x3(padding, stem, zeros, sides):
+    spec = dataclasses.replace(SPECS['v1'], padding=padding)
+    assert explicit_padding(spec, 3, 2, stem=stem) == zeros
+    assert explicit_padding(spec, 3, 1, stem=stem) is None
+    assert tuple(strided_side(side, 3, 2, zeros) for side in (16, 15)) == sides

@@ -37,7 +37,11 @@ def widen(spec: ModelSpec, multiplier: float) -> ModelSpec:
         if block.expansion == in_channels:
             expansion = scaled_in
         filters = make_divisible(multiplier * block.filters)
-        blocks.append(dataclasses.replace(block, expansion=expansion, filters=filters))
+        se = block.se
+        if se is not None and se.squeezed is not None:  # a width of its own grows, too
+            squeezed = make_divisible(se.squeezed * expansion / block.expansion, se.divisor)
+            se = dataclasses.replace(se, squeezed=squeezed)
+        blocks.append(dataclasses.replace(block, expansion=expansion, filters=filters, se=se))
         in_channels, scaled_in = block.filters, filters
     growth = scaled_in / in_channels
     return dataclasses.replace(
@@ -165,7 +169,7 @@ def se_of_input(spec: ModelSpec) -> ModelSpec:
     """
 
     def narrow(se: SqueezeExcite | None) -> SqueezeExcite | None:
-        return se and dataclasses.replace(se, relative_to='input', divisor=1)
+        return se and dataclasses.replace(se, relative_to='input', divisor=1, squeezed=None)
 
     blocks = tuple(dataclasses.replace(block, se=narrow(block.se)) for block in spec.blocks)
     return dataclasses.replace(spec, blocks=blocks)
