@@ -17,8 +17,8 @@ from benchmark.measured import Measured
 from benchmark.paper_tables import README, TABLE_3, Table
 from benchmark.top1 import SOURCES, Source, known_top1
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
-    '#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000',
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, GRAY = (
+    '#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#767676',
 )  # fmt: skip
 MARKERS: dict[Source, str] = dict(zip(SOURCES, ('o', 's', '^'), strict=True))
 PAPER: dict[str, Any] = {
@@ -53,7 +53,7 @@ CURVES = (
     Curve('V3-Small', 'small', MULTIPLIERS, VERMILION),
     Curve('V2', 'v2', MULTIPLIERS, GREEN),
     Curve('MnasNet-A1', 'mnasnet_a1', (0.35, 0.5, 0.75, 1.0), PURPLE),
-    Curve('MnasNet-small', 'mnasnet_small', (1.0,), PURPLE),
+    Curve('MnasNet-small', 'mnasnet_small', (1.0,), GRAY),
     Curve('ProxylessNAS', 'proxyless_mobile', (1.0,), ORANGE),
     Curve('Large-minimalistic', 'large_minimalistic', (1.0,), SKY),
     Curve('Small-minimalistic', 'small_minimalistic', (1.0,), BLACK),
@@ -135,7 +135,7 @@ def known_points(
         key = Entry(curve.network, multiplier).key
         x, known = x_of(key), known_top1(measured, key)
         if x is not None and known is not None:
-            points.append(Point(x, *known, label=f'{multiplier:g}'))
+            points.append(Point(x, *known, label=_multiplier(curve, multiplier)))
     return points
 
 
@@ -153,9 +153,24 @@ def line(
     for point in points:
         form = PAPER if hollow else {'marker': MARKERS[point.source], 'markersize': 7}
         axis.plot([point.x], [point.top1], color=color, **form)
-        axis.annotate(
-            point.label, point[:2], (6, -11), textcoords='offset points', fontsize=8, color=color
-        )
+        note(axis, point.label, (point.x, point.top1), (6, -11), color)
+
+
+def note(
+    axis: Any, text: str, at: tuple[float, float], offset: tuple[float, float], color: str
+) -> None:
+    """Small text beside a point, with a white rim, so that it can be read over a line."""
+    from matplotlib.patheffects import withStroke
+
+    axis.annotate(
+        text,
+        at,
+        offset,
+        textcoords='offset points',
+        fontsize=8,
+        color=color,
+        path_effects=[withStroke(linewidth=2.5, foreground='white')],
+    )
 
 
 def legend(
@@ -182,6 +197,7 @@ def legend(
 def log_ms(axis: Any) -> None:
     """A logarithmic axis of milliseconds with plain numbers."""
     axis.set_xscale('log')
+    axis.margins(x=0.09)
     low, high = axis.get_xlim()
     steps = [base * 10.0**power for power in range(-3, 6) for base in (1, 1.5, 2, 3, 5, 7)]
     ticks(axis.xaxis, [step for step in steps if low <= step <= high])
@@ -222,8 +238,12 @@ def _paper_points(curve: Curve, title: str) -> list[Point]:
         for table in (TABLE_3, README):
             x, top1 = paper_figure(table, key, title), paper_figure(table, key, 'Top-1')
             if x is not None and top1 is not None:
-                points.append(Point(x, top1, 'the paper', f'{multiplier:g}'))
+                points.append(Point(x, top1, 'the paper', _multiplier(curve, multiplier)))
     return points
+
+
+def _multiplier(curve: Curve, multiplier: float) -> str:
+    return f'{multiplier:g}' if len(curve.multipliers) > 1 else ''
 
 
 def _ms_on(latencies: dict) -> Callable[[str], float | None]:

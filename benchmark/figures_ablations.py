@@ -1,5 +1,6 @@
 """The paper's Figures 7, 8 and 9 from what was measured, a row or a panel for each device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from benchmark.figures import (
     legend,
     line,
     log_ms,
+    note,
     paper_figure,
     plain,
     save,
     ticks,
 )
 from benchmark.grid import ENTRIES, MULTIPLIERS, RESOLUTIONS, Entry
+from benchmark.latency import Ratio
 from benchmark.measured import DeviceResults, Measured
 from benchmark.paper_tables import TABLE_3, TABLE_5
 from benchmark.top1 import known_top1
@@ -85,9 +88,11 @@ def figure_8(measured: Measured, path: Path) -> str:
             for form, style in (('fused', '-'), ('decomposed', '--')):
                 label = name if form == 'fused' else ''
                 xs, ratios = _over_relu(device, network, form)
+                _intervals(right, xs, ratios, color)
                 face = color if form == 'fused' else 'none'
+                medians = [ratio.median for ratio in ratios]
                 right.plot(
-                    xs, ratios, style, color=color, marker='o', markerfacecolor=face, label=label
+                    xs, medians, style, color=color, marker='o', markerfacecolor=face, label=label
                 )
             _both_forms(left, measured, device, network, color)
         for _, network, color in FORMS:
@@ -108,7 +113,8 @@ def figure_8(measured: Measured, path: Path) -> str:
     save(figure, path)
     return (
         'Figure 8. V3-Large with h-swish from N channels on. Solid, filled: optimized (one op '
-        'HARD_SWISH); dashed, open: without it. Right: what h-swish costs at every multiplier. '
+        'HARD_SWISH); dashed, open: without it. Right: what h-swish costs at every '
+        'multiplier, with 95 % intervals. '
         'Accuracies of the ablations are known at × 1 only.'
     )
 
@@ -118,17 +124,16 @@ def figure_9(measured: Measured, path: Path) -> str:
     figure, axes = _grid(1, len(measured.devices), 4.6)
     for axis, device in zip(axes[0], measured.devices, strict=True):
         places = range(len(STEPS))
-        seed = _ms(device, STEPS[0][1])
         for place, (_, key) in zip(places, STEPS, strict=True):
-            ms = _ms(device, key)
-            if seed is None or ms is None:
+            latency, ratio = device.latency(key), device.ratio(key, STEPS[0][1])
+            if latency is None or ratio is None:
                 middle = axis.get_yaxis_transform()
                 axis.text(0.5, place, 'missing', transform=middle, va='center', color='gray')
                 continue
-            axis.plot([ms / seed], [place], 'o', color=VERMILION, markersize=8)
-            axis.annotate(
-                f'{ms:.2f} ms', (ms / seed, place), (0, 9), textcoords='offset points', ha='center'
-            )
+            _intervals(axis, [place], [ratio], VERMILION, flat=True)
+            axis.plot([ratio.median], [place], 'o', color=VERMILION, markersize=8)
+            text, at = f'{latency.median_ms:.2f} ms', (ratio.median, place)
+            axis.annotate(text, at, (0, 9), textcoords='offset points', ha='center')
         for title, _, color in _PHONES:
             first, *_, last = (paper_figure(TABLE_3, key, title) for _, key in STEPS)
             if first and last:
@@ -141,7 +146,8 @@ def figure_9(measured: Measured, path: Path) -> str:
     _legend_9(figure)
     save(figure, path)
     return (
-        'Figure 9. Latency of the steps from MnasNet-A1, the seed, to V3-Large, 224². Departs from '
+        'Figure 9. Latency of the steps from MnasNet-A1, the seed, to V3-Large, 224², as the ratio '
+        'within a round and its 95 % interval. Departs from '
         'the paper, which does not write its steps down: §5’s changes are undone on V3’s own rows '
         'and made again one by one. Accuracies of the steps: missing.'
     )
@@ -196,20 +202,30 @@ def _cost(axis: Any, device: DeviceResults, network: str, color: str, label: str
         xs, ys = [p[0] for p in points], [p[1] for p in points]
         axis.plot(xs, ys, style, color=color, markerfacecolor=face)
         for x, y, text in points:
-            axis.annotate(text, (x, y), offset, textcoords='offset points', fontsize=8, color=color)
+            note(axis, text, (x, y), offset, color)
 
 
-def _over_relu(device: DeviceResults, network: str, form: str) -> tuple[list[float], list[float]]:
+def _over_relu(device: DeviceResults, network: str, form: str) -> tuple[list[float], list[Ratio]]:
     """Multipliers, and the latency relative to ReLU at the same multiplier."""
-    points = []
-    for multiplier in MULTIPLIERS:
-        key = Entry(network, multiplier, hard_swish='fused').key
-        ratio = device.ratio(
-            key if form == 'fused' else f'{key}_decomposed', Entry('large_relu', multiplier).key
-        )
-        if ratio:
-            points.append((multiplier, ratio.median))
-    return [x for x, _ in points], [y for _, y in points]
+    suffix = '' if form == 'fused' else '_decomposed'
+    ratios = [
+        (m, device.ratio(f'{Entry(network, m).key}{suffix}', Entry('large_relu', m).key))
+        for m in MULTIPLIERS
+    ]
+    found = [(m, ratio) for m, ratio in ratios if ratio]
+    return [m for m, _ in found], [ratio for _, ratio in found]
+
+
+def _intervals(
+    axis: Any, places: Sequence[float], ratios: Sequence[Ratio], color: str, *, flat: bool = False
+) -> None:
+    """The 95 % interval of each ratio as a bar: upright, or flat where the ratio is on the x axis."""
+    for place, ratio in zip(places, ratios, strict=True):
+        if ratio.low is not None:
+            ends, here = [ratio.low, ratio.high], [place, place]
+            axis.plot(
+                *((ends, here) if flat else (here, ends)), color=color, alpha=0.45, linewidth=3
+            )
 
 
 def _paper_over_relu(network: str, title: str) -> float:
