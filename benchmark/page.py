@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 _STYLE = (
-    'body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}'
+    'body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem}'
     'h2{margin-top:2.5rem}h3{margin-top:1.8rem}.wide{overflow-x:auto}'
     'table{border-collapse:collapse;font-variant-numeric:tabular-nums}'
     'td,th{padding:.25rem .7rem;border-bottom:1px solid #ccc;text-align:right;vertical-align:top}'
-    'td:first-child,th:first-child,.left{text-align:left}img{max-width:100%}'
+    'td{white-space:nowrap}.left{text-align:left;white-space:normal}'
+    'td:first-child{min-width:11rem}img{max-width:100%}'
 )
 
 

@@ -23,11 +23,11 @@ from train.files import write_file
 FLAGS = flags.FLAGS
 TITLE = 'MobileNetV3: the paper’s figures, measured'
 HOW_TO_READ = (
-    'Ours stands first, the paper’s figure in brackets: `217 (219)`. Latencies are medians in ms, of '
+    'Ours stands first, the paper’s figure in brackets: 217 (219). Latencies are medians in ms, of '
     'one image; ours in columns of their own under the device’s name, the paper’s Pixel 1, 2 and 3 '
     'beside them. “missing”: not measured here; “–”: the paper tells nothing. Multiply-adds and '
     'parameters are counted, accuracies come from the cards of the files.'
-).replace('`', '')
+)
 
 
 def define_flags() -> None:

@@ -2,9 +2,10 @@
 
 import collections
 from collections.abc import Mapping
+from typing import get_args
 
 from benchmark import page
-from benchmark.claims import judge_accuracy, judge_count, judge_latency, size
+from benchmark.claims import Verdict, judge_accuracy, judge_count, judge_latency, size
 from benchmark.grid import Entry
 from benchmark.latency import Ratio
 from benchmark.measured import DeviceResults, Measured
@@ -40,7 +41,7 @@ def render(measured: Measured) -> str:
 def summary(device: DeviceResults) -> str:
     """How many claims about latency are borne out on a device, in a line."""
     verdicts = collections.Counter(judge_latency(claim, device)[1] for claim in LATENCY_CLAIMS)
-    return ', '.join(f'{number} {verdict}' for verdict, number in verdicts.most_common())
+    return ', '.join(f'{verdicts[verdict]} {verdict}' for verdict in get_args(Verdict))
 
 
 def _latency(device: DeviceResults) -> list[str]:
@@ -55,16 +56,14 @@ def _latency(device: DeviceResults) -> list[str]:
                 claim.sense,
                 _paper(claim.paper),
                 str(ratio) if ratio else NONE,
-                _effect(ratio, claim.paper),
+                _effect(ratio),
                 size(ratio, claim) or NONE,
                 verdict,
             ]
         )
     return [
         f'{summary(device)}.',
-        page.table(
-            [*head, 'effect (paper)', 'its size beside the paper’s', 'verdict'], rows, left=3
-        ),
+        page.table([*head, 'effect', 'beside the paper’s', 'verdict'], rows, left=3),
     ]
 
 
@@ -72,13 +71,9 @@ def _paper(ratios: Mapping[str, float]) -> str:
     return ', '.join(f'{phone} {ratio:.3f}' for phone, ratio in ratios.items()) or NONE
 
 
-def _effect(ratio: Ratio | None, paper: Mapping[str, float]) -> str:
-    """How much faster (−) or slower (+) in percent, here and in the paper."""
-    if ratio is None:
-        return NONE
-    theirs = [f'{100 * (value - 1):+.0f}' for value in paper.values()]
-    text = f'{100 * (ratio.median - 1):+.1f} %'
-    return f'{text} ({", ".join(theirs)} %)' if theirs else text
+def _effect(ratio: Ratio | None) -> str:
+    """How much faster (−) or slower (+)."""
+    return f'{100 * (ratio.median - 1):+.1f} %'.replace('-', '−') if ratio else NONE
 
 
 def _tradeoffs(measured: Measured, device: DeviceResults) -> list[str]:
