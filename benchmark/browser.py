@@ -123,7 +123,8 @@ class BrowserDevice:
         """Gives the page its last job, which carries `values`, and waits a while until it has it."""
         with self._changed:
             self._put({'kind': 'end', **values})
-        self._told.wait(_PATIENCE_S / 4)
+        if self._token:
+            self._told.wait(_PATIENCE_S / 4)
 
     def close(self) -> None:
         """Nothing was left in the browser but its number."""

@@ -84,8 +84,8 @@ def measure(
     """Measures in the first browser that says hello; prints a table and writes `output`.
 
     Raises:
-      DeviceError: interrupted, the browser refuses every file, or one fails in the middle; what was
-        measured is in the journal.
+      DeviceError: the browser refuses every file, or one fails in the middle.
+      ValueError: interrupted. What was measured is in the journal in either case.
     """
     path = None
     try:
@@ -103,7 +103,7 @@ def measure(
             )
     except KeyboardInterrupt:
         kept = f'; what was measured is kept in {path}, the same command goes on' if path else ''
-        raise DeviceError(f'interrupted{kept}') from None
+        raise ValueError(f'interrupted{kept}') from None  # the page waits for the same command
     facts = device.facts()
     warnings = [*refused, *device.warnings, *coarse_clock(latencies, protocol, facts)]
     entry = results.device_entry(device.name, facts, warnings, taken, latencies)
