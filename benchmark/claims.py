@@ -29,7 +29,7 @@ from mobilenet_v3.cost import count
 
 Sense = Literal['faster', 'slower', 'no slower']
 Verdict = Literal['borne out', 'not borne out', 'noise does not decide', 'not measured']
-Size = Literal['smaller', 'alike', 'larger']
+Size = Literal['smaller', 'not told apart', 'larger']
 BOUNDS: dict[Sense, float] = {'faster': 1.0, 'slower': 1.0, 'no slower': 1.05}
 COUNT_TOLERANCE = 0.25
 _NORMAL_95 = 1.96
@@ -101,7 +101,7 @@ def size(ratio: Ratio | None, claim: LatencyClaim) -> Size | None:
     above, below = ratio.low > max(claim.paper.values()), ratio.high < min(claim.paper.values())
     if claim.sense == 'slower':
         above, below = below, above
-    return 'smaller' if above else 'larger' if below else 'alike'
+    return 'smaller' if above else 'larger' if below else 'not told apart'
 
 
 def judge_latency(claim: LatencyClaim, device: DeviceResults) -> tuple[Ratio | None, Verdict]:

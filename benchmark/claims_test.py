@@ -69,7 +69,7 @@ def test_a_claim_of_which_one_file_is_missing_is_not_measured():
     ('sense', 'low', 'high', 'size'),
     [
         ('faster', 0.90, 0.95, 'smaller'),
-        ('faster', 0.78, 0.85, 'alike'),
+        ('faster', 0.78, 0.85, 'not told apart'),
         ('faster', 0.50, 0.60, 'larger'),
         ('faster', 0.95, 1.05, None),  # not borne out: there is no effect to size
         ('slower', 1.01, 1.02, 'smaller'),
