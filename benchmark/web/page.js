@@ -140,7 +140,8 @@ function end({ error, models, ratios, warnings }) {
 function ratioText(ratio) {
   if (!ratio) return '1';
   const median = ratio.median.toFixed(3);
-  return ratio.low === null ? median : `${median} [${ratio.low.toFixed(3)}, ${ratio.high.toFixed(3)}]`;
+  if (ratio.low === null) return median;
+  return `${median} [${ratio.low.toFixed(3)}, ${ratio.high.toFixed(3)}] ${ratio.verdict}`;
 }
 
 function row(cells) {
