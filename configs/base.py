@@ -97,6 +97,9 @@ def get_config() -> ConfigDict:
     c.eval = ConfigDict()
     c.eval.batch_size = 1024  # global
     c.eval.every_epochs = 10.0
+    # Early stopping: evaluations of the averaged weights without a better one after which the run
+    # ends, and its best weights count; 0: it runs to its end, and the last ones count.
+    c.eval.patience = 0
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every_epochs = 1.0

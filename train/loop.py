@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from train import checkpoint
 from train import strategy as strategies
+from train.best import Best
 from train.data import pipeline
 from train.data.balance import class_weights
 from train.data.source import Source, open_source
@@ -90,14 +91,18 @@ def train(
     clock = _Clock(config, source.train.num_examples)
     with strategy.scope():
         trainer = Trainer(make_task(run_), strategy, clock.steps_per_epoch, clock.total_steps)
-    start_step = 0
+    state: dict = {'step': 0}
     if saved is not None:
         trainer.checkpoint.read(saved.variables).assert_consumed()
-        start_step = saved.state['step']
+        state = saved.state
 
-    session = _Session(run_, source, trainer, workdir, clock, strategies.is_chief(strategy))
-    metrics = session.train(start_step)
-    return None if metrics is None else (trainer, metrics)
+    best = Best(workdir, config.eval.patience, state.get('best'))
+    session = _Session(run_, source, trainer, workdir, clock, strategies.is_chief(strategy), best)
+    metrics = session.train(state['step'])
+    if metrics is None:
+        return None
+    best.restore(trainer.averaged)
+    return trainer, metrics
 
 
 class _Clock:
@@ -133,6 +138,7 @@ class _Session:
     workdir: str
     clock: _Clock
     write: bool
+    best: Best
 
     def train(self, start_step: int) -> Metrics | None:
         """Trains to the end; None where a signal came first."""
@@ -153,7 +159,7 @@ class _Session:
         step, last_saved, losses, metrics = start_step, start_step, [], None
         began = time.monotonic()
         with log, _StopSignal() as stop:
-            while step < clock.total_steps and not stop.requested:
+            while step < clock.total_steps and not (stop.requested or self.best.is_over):
                 count = clock.steps_at_once(step, trainer.stages.steps_left(step))
                 loss = trainer.train(iterator, count)
                 step += count
@@ -169,17 +175,21 @@ class _Session:
                     metrics = trainer.evaluate(evaluator)
                     log.scalars(step, _flat(metrics))
                     log.say(_summary(step, clock.total_steps, metrics))
+                    self._note(metrics, step)
                 if clock.is_due(clock.save_every, step):
                     self._save(step)
                     last_saved = step
             if step > last_saved:
                 self._save(step)
-        if step < clock.total_steps:
+        if step < clock.total_steps and not self.best.is_over:
             print(
                 f'stopped at step {step} of {clock.total_steps}, saved; the same command continues'
             )
             return None
-        metrics = metrics or trainer.evaluate(evaluator)  # of a run that was already finished
+        if self.best.metrics:
+            print(f'the best evaluation was at step {self.best.step}; its weights count')
+        # The last evaluation counts, or the best; a run that was already finished has none of now.
+        metrics = self.best.metrics or metrics or trainer.evaluate(evaluator)
         self._write_results(metrics, step - start_step, time.monotonic() - began)
         return metrics
 
@@ -210,8 +220,17 @@ class _Session:
         checkpoint.save(
             checkpoint_folder(self.workdir),
             self.trainer.checkpoint,
-            {**self.run_.to_state(), 'step': step},
+            {**self.run_.to_state(), 'step': step, 'best': self.best.to_state()},
             keep=self.run_.config.checkpoint.keep,
+            write=self.write,
+        )
+
+    def _note(self, metrics: Metrics, step: int) -> None:
+        self.best.update(
+            metrics['averaged'][self.trainer.task.goal],
+            metrics,
+            self.trainer.averaged,
+            {**self.run_.to_state(), 'step': step},
             write=self.write,
         )
 
@@ -230,7 +249,7 @@ class _Session:
         if not self.write or (not steps and os.path.isfile(path)):
             return
         results: dict = {
-            'step': self.clock.total_steps,
+            'step': self.best.step or self.clock.total_steps,
             'examples': self.source.val.num_examples,
             **metrics,
         }

@@ -14,6 +14,7 @@ from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
 from mobilenet_v3.transforms import widen
 from train import checkpoint
+from train.best import folder as best_folder
 from train.tasks import TASKS
 from train.tasks.classification import Classification
 
@@ -116,6 +117,8 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
         raise ValueError(
             f'{workdir} has no checkpoint; expected the --workdir of a run of train.main'
         )
+    # With early stopping the best weights count, not the last.
+    saved = checkpoint.latest(best_folder(workdir)) or saved
     try:
         run = Run.from_state(saved.state)
     except (KeyError, TypeError) as e:

@@ -16,6 +16,7 @@ class Task(Preprocessing, Protocol):
     config: ConfigDict
     labels: tuple[str, ...]
     resolution: tuple[int, int]
+    goal: str  # the metric that is to grow
 
     def build(self) -> tf_keras.Model:
         """A network with its starting weights, made of batches' images."""

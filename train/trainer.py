@@ -50,7 +50,7 @@ class Trainer:
 
     def train(self, iterator: tf.data.Iterator, count: int) -> float:
         """Takes `count` steps of one phase; returns the mean loss over them, without weight decay."""
-        phase = self.stages.phase_at(int(self.optimizer.iterations))
+        phase = self.stages.phase_at(int(self.optimizer.iterations.numpy()))
         if phase not in self._steps:
             self.stages.enter(phase)
             self._steps[phase] = self._make_train()

@@ -18,6 +18,8 @@ Batch = dict[str, tf.Tensor]
 class Classification:
     """Data, loss and metrics of classification."""
 
+    goal = 'top1'
+
     def __init__(self, config: ConfigDict, spec: ModelSpec, labels: tuple[str, ...]) -> None:
         if config.augment.color not in augment.COLORS:
             raise ValueError(

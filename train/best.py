@@ -1,0 +1,86 @@
+"""Early stopping: the best evaluation of the averaged weights is kept, and waiting for more ends."""
+
+import os
+
+import tensorflow as tf
+import tf_keras
+
+from train import checkpoint
+
+
+class Best:
+    """The best evaluation so far.
+
+    Args:
+      workdir: of the run; the best weights go to best/ in it.
+      patience: evaluations without a better one after which the run ends; 0: it runs to its end and
+        its last weights count.
+      saved: what `to_state` gave when the run was last saved.
+
+    Attributes:
+      metrics, step: of the best evaluation; None without early stopping or before the first one.
+    """
+
+    def __init__(self, workdir: str, patience: int, saved: dict | None = None) -> None:
+        if patience < 0:
+            raise ValueError(f'config.eval.patience is {patience}; expected 0 or more')
+        self._folder, self._patience = folder(workdir), patience
+        saved = saved or {}
+        self._value: float | None = saved.get('value')
+        self._waited: int = saved.get('waited', 0)
+        self.metrics: dict | None = saved.get('metrics')
+        self.step: int | None = saved.get('step')
+
+    @property
+    def is_over(self) -> bool:
+        """Whether enough evaluations have passed without a better one."""
+        return bool(self._patience) and self._waited >= self._patience
+
+    def to_state(self) -> dict:
+        """Plain JSON values."""
+        return {
+            'value': self._value,
+            'waited': self._waited,
+            'metrics': self.metrics,
+            'step': self.step,
+        }
+
+    def update(
+        self,
+        value: float,
+        metrics: dict,
+        averaged: tf_keras.Model,
+        state: dict,
+        *,
+        write: bool,
+    ) -> None:
+        """Notes an evaluation, and saves the weights where it is the best.
+
+        Args:
+          value: what is to grow, of the averaged weights.
+          metrics: all figures of the evaluation.
+          averaged: the weights.
+          state: of the run, with 'step'.
+          write: as in `checkpoint.save`.
+        """
+        if not self._patience:
+            return
+        if self._value is not None and value <= self._value:
+            self._waited += 1
+            return
+        self._value, self._waited = value, 0
+        self.metrics, self.step = metrics, state['step']
+        checkpoint.save(
+            self._folder, tf.train.Checkpoint(averaged=averaged), state, keep=1, write=write
+        )
+
+    def restore(self, averaged: tf_keras.Model) -> None:
+        """Puts the best weights into `averaged`, where there is early stopping."""
+        saved = checkpoint.latest(self._folder) if self._patience else None
+        if saved is not None:
+            tf.train.Checkpoint(averaged=averaged).read(saved.variables).assert_consumed()
+
+
+def folder(workdir: str) -> str:
+    """Where a run with early stopping keeps its best weights."""
+    return os.path.join(workdir, 'best')
