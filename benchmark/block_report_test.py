@@ -69,8 +69,18 @@ def test_predictions_have_their_errors_and_the_median():
     networks = [exact, measured(whole_ms=exact.predicted_ms / 1.003 / 0.9)]
     said = prediction_table(networks)
     assert '-10.0%' in said
-    assert 'Median error' in said
-    assert 'largest 10.0%' in said
+    assert 'largest 10.0%; at p5: median' in said
+
+
+def test_a_busy_machine_shows_in_the_errors_but_not_in_those_at_p5():
+    quiet = measured()
+    busy = dataclasses.replace(quiet.whole, median_ms=3 * quiet.whole.median_ms)
+    m = dataclasses.replace(quiet, whole=busy)
+    assert m.error < -0.6
+    assert m.undisturbed_error == pytest.approx(quiet.undisturbed_error)
+    without = dataclasses.replace(m, whole=dataclasses.replace(busy, p5_ms=None, p95_ms=None))
+    assert without.undisturbed_error is None
+    assert prediction_table([without]).endswith('%.')
 
 
 def test_the_report_says_where_and_how_it_was_measured():

@@ -61,7 +61,7 @@ def test_a_run_writes_the_table_the_report_and_the_picture(built, tiny_networks)
     assert names == {'blocks', 'latency_table.csv', 'blocks.md', 'blocks.png'}
     assert 'latency table:' in said
     assert 'warning: fake: ran hot' in said
-    assert 'Median error' in said
+    assert 'Error: median' in said
     assert 'tiny' in (output / 'blocks.md').read_text()
     table = read_table(output / 'latency_table.csv')
     for network in tiny_networks:
@@ -172,7 +172,7 @@ def test_the_command_measures_on_this_host(run_python, tmp_path, tiny_spec):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert 'Median error' in done.stdout
+    assert 'Error: median' in done.stdout
     table = read_table(tmp_path / 'out/latency_table.csv')
     assert table.device == 'host'
     assert table.latency_ms(overhead('int8')) > 0
