@@ -169,7 +169,7 @@ def plot_blocks(path: str | os.PathLike, measured: Sequence[Measured]) -> None:
 
     groups = _by_name(measured)
     figure, axes = plt.subplots(
-        len(groups), 1, figsize=(14, 4.2 * len(groups)), squeeze=False, layout='constrained'
+        len(groups), 1, figsize=(14, 5 * len(groups)), squeeze=False, layout='constrained'
     )
     for axis, (name, forms) in zip(axes[:, 0], groups, strict=True):
         _draw(axis, name, forms)
@@ -210,7 +210,7 @@ def _draw(axis: Any, name: str, forms: Sequence[Measured]) -> None:
     axis.grid(axis='y', color='#dddddd', linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[['top', 'right']].set_visible(False)
-    axis.legend(frameon=False, ncols=len(forms), loc='upper center', bbox_to_anchor=(0.5, -0.2))
+    axis.legend(frameon=False, ncols=2, loc='upper center', bbox_to_anchor=(0.5, -0.2))
 
 
 def _top(forms: Sequence[Measured]) -> float:
@@ -221,10 +221,10 @@ def _top(forms: Sequence[Measured]) -> float:
 
 
 def _spread(latency: Latency) -> tuple[float, float, float]:
-    """How far the 5th percentile is below, the median, how far the 95th is above."""
+    """How far the lower quartile of the rounds is below the median, the median, the upper above."""
+    rounds = [*latency.round_medians_ms] * 2  # one round has no quartiles
+    low, _, high = statistics.quantiles(rounds, n=4)
     middle = latency.median_ms
-    low = middle if latency.p5_ms is None else latency.p5_ms
-    high = middle if latency.p95_ms is None else latency.p95_ms
     return max(0.0, middle - low), middle, max(0.0, high - middle)
 
 
