@@ -205,7 +205,7 @@ def _draw(axis: Any, name: str, forms: Sequence[Measured]) -> None:
     axis.set_xlim(-0.6, len(names) - 0.4)
     axis.set_ylabel('ms, one invocation')
     axis.set_title(
-        f'{name}: each part alone, median and 5th to 95th percentile', loc='left', pad=16
+        f'{name}: each part alone, median and middle half of the rounds', loc='left', pad=16
     )
     axis.grid(axis='y', color='#dddddd', linewidth=0.8)
     axis.set_axisbelow(True)
