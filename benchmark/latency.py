@@ -192,6 +192,11 @@ def from_json(values: dict[str, Any]) -> Latency:
     if missing:
         raise ValueError(f'a measured model has no {missing[0]!r}; measure it again')
     known = {name: values[name] for name in fields}
+    times_ms = (known['median_ms'], *known['round_medians_ms'])
+    if not all(type(ms) in (int, float) and 0 < ms < float('inf') for ms in times_ms):
+        raise ValueError(
+            f'{known["model"]} took {times_ms!r:.100}, expected milliseconds above 0; measure it again'
+        )
     return Latency(**{**known, 'round_medians_ms': tuple(known['round_medians_ms'])})
 
 

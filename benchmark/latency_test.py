@@ -168,6 +168,20 @@ def test_a_model_without_a_figure_is_refused():
         lat.from_json({name: 1 for name in vars(latency('a', [1])) if name != 'mean_ms'})
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('median_ms', '2'),
+        ('median_ms', 0.0),
+        ('median_ms', float('nan')),
+        ('round_medians_ms', [1, None]),
+    ],
+)
+def test_a_figure_that_is_no_time_is_refused(name, value):
+    with pytest.raises(ValueError, match=r'a took .*, expected milliseconds above 0; measure it'):
+        lat.from_json({**vars(latency('a', [1.0])), name: value})
+
+
 # Verdicts
 
 

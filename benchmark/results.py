@@ -55,8 +55,9 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
             for model in device['models']:
                 latency.from_json(model)
     except (ValueError, TypeError, KeyError) as error:
+        reason = f'no {error}' if isinstance(error, KeyError) else error
         raise ValueError(
-            f'{file} holds no results of benchmark.main ({error!r}); measure again'
+            f'{file} holds no results of benchmark.main ({reason}); measure again'
         ) from None
     return values
 

@@ -6,8 +6,8 @@ import pytest
 
 from train import loop
 from train.evaluate import Evaluator
-from train.loop_test import assert_same_variables, at_step, send, variables
 from train.run import load_trained
+from train.testing import assert_same_variables, at_step, send, variables
 
 # What the averaged weights reach at each evaluation of a run of `patient`.
 VALUES = [0.2, 0.5, 0.4, 0.5, 0.9, 0.9]

@@ -11,25 +11,10 @@ import tensorflow as tf
 from train import checkpoint, loop
 from train.log import read_metrics
 from train.run import load_trained
+from train.testing import assert_same_variables, at_step, send, variables
 from train.trainer import Trainer
 
 STEPS = 8  # of a run of `tiny_config`, saved at every other one
-OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'  # the one entry of a checkpoint that is no array
-
-
-def variables(workdir):
-    """Every array of the newest checkpoint by its name: both models, slots and the step."""
-    saved = checkpoint.latest(str(workdir / 'checkpoints'))
-    reader = tf.train.load_checkpoint(saved.variables)
-    names = [name for name in reader.get_variable_to_shape_map() if name != OBJECT_GRAPH]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def assert_same_variables(workdir, expected):
-    found = variables(workdir)
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def checkpoints(workdir):
@@ -38,23 +23,6 @@ def checkpoints(workdir):
 
 def steps_logged(workdir):
     return [line['step'] for line in read_metrics(str(workdir))]
-
-
-def at_step(monkeypatch, number, action):
-    """Calls `action` when the training step of that number, from one, has been taken."""
-    train = Trainer.train
-
-    def spied(trainer, iterator, count):
-        loss = train(trainer, iterator, count)
-        if int(trainer.optimizer.iterations) == number:
-            action()
-        return loss
-
-    monkeypatch.setattr(Trainer, 'train', spied)
-
-
-def send(number):
-    return lambda: os.kill(os.getpid(), number)
 
 
 @pytest.fixture(scope='module')

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from train import loop, stages
-from train.loop_test import assert_same_variables, at_step, send, variables
 from train.run import Run, resolve_spec
+from train.testing import assert_same_variables, at_step, send, variables
 from train.trainer import Trainer
 
 NAMES = ('stem', 'bneck_1', 'bneck_2', 'bneck_3', 'bneck_4', 'last', 'features', 'head')
