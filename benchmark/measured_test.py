@@ -221,5 +221,7 @@ def test_a_latency_that_is_none_is_said(folder, median_ms):
     values = json.loads((folder.path / 'r.json').read_text())
     values['devices'][0]['models'][0]['median_ms'] = json.loads(median_ms)
     (folder.path / 'r.json').write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r'r.json holds no .*a.tflite took .*expected milliseconds above 0'):
+    with pytest.raises(
+        ValueError, match=r'holds no .*a.tflite took .*expected milliseconds above 0'
+    ):
         folder.read(path)
