@@ -1,4 +1,3 @@
-import json
 import threading
 
 import pytest
@@ -6,21 +5,9 @@ import pytest
 from benchmark import browser
 from benchmark.browser import BrowserDevice, TakenError, UnknownPageError
 from benchmark.device import Case, DeviceError
-from benchmark.posted import Posted, PostError
+from benchmark.posted import PostError
+from benchmark.testing import HELLO, posted
 
-HELLO = {
-    'id': '0123456789abcdef' * 2,
-    'user_agent': 'Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) '
-    'Chrome/140.0.0.0 Mobile Safari/537.36',
-    'model': 'Pixel 3',
-    'hardware_concurrency': 8,
-    'cross_origin_isolated': False,
-    'screen_width': 393,
-    'screen_height': 786,
-    'pixel_ratio': 2.75,
-    'clock_step_ms': 0.1,
-    'wake_lock': True,
-}
 CASE = Case('a.tflite', 'a.tflite', 'ab' * 32, 1000)
 MEASURED = {
     'sha256': CASE.sha256,
@@ -29,10 +16,6 @@ MEASURED = {
     'runs_as_one': 1,
     'repeated': 0,
 }
-
-
-def posted(**values):
-    return Posted(json.dumps(values).encode())
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from benchmark import browser, web_server
 from benchmark.browser import BrowserDevice
-from benchmark.browser_test import HELLO
 from benchmark.session import cases_of
+from benchmark.testing import HELLO
 from benchmark.web_server import Server, routes_of, runtime_version
 
 MODEL = b'\x1c\0\0\0TFL3' + bytes(range(256))

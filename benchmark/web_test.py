@@ -6,10 +6,10 @@ import pytest
 
 from benchmark import browser, results, web
 from benchmark.browser import BrowserDevice
-from benchmark.browser_test import HELLO, posted
 from benchmark.device import DeviceError
 from benchmark.latency import turn_of
 from benchmark.session import Protocol, cases_of, summarize
+from benchmark.testing import HELLO, posted
 
 PROTOCOL = Protocol(rounds=2, runs_per_round=3, warmup_runs=1)
 REASON = 'Element type INT8 is not supported.'
