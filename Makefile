@@ -5,7 +5,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 DEMO := runs/demo
 
-.PHONY: help setup demo test test-fast lint types bazel-test aarch64 web bench lock clean
+.PHONY: help setup demo test test-fast lint types bazel-test aarch64 adbd web bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -49,6 +49,9 @@ bazel-test: setup ## the fast tests through Bazel 4.2, offline (BAZEL_FILTERS=-t
 
 aarch64: setup ## LiteRT for 64-bit Arm, emulated, in build/: export/aarch64_test.py then runs (170 MB)
 	PYTHON=$(abspath $(RUN)) tools/aarch64/setup.sh
+
+adbd: ## Android's adbd in build/: benchmark/adbd_*test.py then run, as root (27 MB)
+	tools/adbd/setup.sh
 
 web: ## LiteRT.js beside the page of benchmark/web.py, which then measures in browsers (38 MB)
 	@command -v npm >/dev/null || { echo 'error: no npm; on Debian: apt install npm'; exit 2; }
