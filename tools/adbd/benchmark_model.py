@@ -43,7 +43,11 @@ def parse(arguments: list[str]) -> dict:
     for name, (echo, default) in KNOWN.items():
         if name in given:
             text = {'true': '1', 'false': '0'}.get(given[name], given[name])
-            print(f'INFO: {echo}: [{float(text):g}]' if _is_number(text) else f'INFO: {echo}: [{text}]')
+            print(
+                f'INFO: {echo}: [{float(text):g}]'
+                if _is_number(text)
+                else f'INFO: {echo}: [{text}]'
+            )
             values[name] = type(default)(float(text)) if _is_number(text) else text
         else:
             values[name] = default
@@ -52,7 +56,9 @@ def parse(arguments: list[str]) -> dict:
 
 def run_all(interpreter, runs: int, min_seconds: float) -> np.ndarray:
     """Microseconds of each run, int64 [N]."""
-    print(f'INFO: Running benchmark for at least {runs} iterations and at least {min_seconds:g} seconds')
+    print(
+        f'INFO: Running benchmark for at least {runs} iterations and at least {min_seconds:g} seconds'
+    )
     start = time.perf_counter()
     taken = []
     while len(taken) < runs or time.perf_counter() - start < min_seconds:
