@@ -17,12 +17,18 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmark import session
+from benchmark import measuring_flags, session
 from benchmark.block_report import Measured, plot_blocks, prediction_table, report_markdown
 from benchmark.device import Case, Device
 from benchmark.journal import Journal
 from benchmark.latency import Latency
 from benchmark.latency_table import Row, read_rows, write_table
+from benchmark.measuring_flags import (
+    define_device_flags,
+    define_protocol_flags,
+    open_devices,
+    read_protocol,
+)
 from benchmark.parts import FORMS, SCHEMES, Network, Part, overhead, part_of
 from export.tflite_file import read_identity
 from mobilenet_v3.spec_file import load_model_spec
@@ -43,16 +49,15 @@ def define_flags() -> None:
     flags.DEFINE_integer('num_classes', 1000, 'Of the logits.')
     flags.DEFINE_list('scheme', ['float32'], 'Of float32, int8.')
     flags.DEFINE_list('hard_swish', ['fused'], 'Of fused, decomposed.')
-    flags.DEFINE_integer('threads', 1, 'Threads of the runtime; the paper uses 1.')
-    flags.DEFINE_integer('warmup', 10, 'Untimed runs at the start of each turn.')
-    flags.DEFINE_integer('rounds', 10, 'Turns of each file, loaded afresh; intervals from 6 on.')
-    flags.DEFINE_integer('runs', 20, 'Timed runs of each file in one turn.')
+    define_device_flags()
+    define_protocol_flags()
     flags.DEFINE_string('output', None, 'Folder for files, table and report.', required=True)
+    flags.adopt_module_key_flags(measuring_flags)  # so that --help shows them
 
 
 def main() -> None:
     """Reads the flags, builds, measures."""
-    protocol = session.Protocol(FLAGS.threads, FLAGS.warmup, FLAGS.rounds, FLAGS.runs)
+    protocol = read_protocol()
     if bool(FLAGS.model) == bool(FLAGS.parts):
         raise ValueError('expected either --model, networks, or --parts; give one of them')
     networks = networks_of(
@@ -64,10 +69,12 @@ def main() -> None:
         num_classes=FLAGS.num_classes,
     )
     parts = [part_of(key) for key in FLAGS.parts]
-    from benchmark.host import HostDevice
-
+    devices = open_devices()
+    if len(devices) > 1:
+        names = ', '.join(device.name for device in devices)
+        raise ValueError(f'--serial means {names}; expected one phone a table, name one')
     cli.import_tensorflow()
-    device = HostDevice()
+    (device,) = devices
     try:
         print(run(device, networks, parts, protocol, Path(FLAGS.output)))
     finally:

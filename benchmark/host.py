@@ -21,7 +21,9 @@ from benchmark.session import Protocol, cases_of
 from benchmark.session import measure as measure_on
 from export.tflite_file import open_interpreter, unreadable
 
+BUSY_CORES = 0.3  # of other work, above which a reader is warned
 _INPUT_SEED = 0
+_BUSY_S = 0.5  # over which other work is looked at
 
 
 class HostDevice:
@@ -47,6 +49,11 @@ class HostDevice:
         """Runs each file once: one that cannot be run is found before minutes are spent."""
         for case in cases:
             _load(case, threads=1)
+        busy = _busy_cores()
+        if busy > BUSY_CORES:
+            self.warnings.append(
+                f'other work kept {busy:.1f} cores busy at the start; measure again when it is quiet'
+            )
 
     def turn(self, case: Case, *, threads: int, warmup_runs: int, runs: int) -> Turn:
         """Loads a file and times single invocations."""
@@ -148,3 +155,18 @@ def _cpu_model() -> str:
             if line.startswith('model name'):  # x86; Arm kernels do not give one
                 return line.partition(':')[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _busy_cores() -> float:
+    """How many cores are busy while this process waits; 0 where that is not told."""
+    stat = Path('/proc/stat')
+    if not stat.is_file():
+        return 0.0
+    ticks = []
+    for wait_s in (_BUSY_S, 0.0):
+        # cpu  user nice system idle iowait …
+        ticks.append([int(word) for word in stat.read_text().split(maxsplit=8)[1:8]])
+        time.sleep(wait_s)
+    spent = np.subtract(ticks[1], ticks[0])
+    idle_share = spent[3:5].sum() / max(spent.sum(), 1)
+    return float((1.0 - idle_share) * (os.cpu_count() or 1))

@@ -18,82 +18,57 @@ from typing import Any
 
 from absl import flags
 
-from benchmark import latency, results, session
+from benchmark import latency, measuring_flags, results, session
 from benchmark.device import Case, Device, DeviceError
 from benchmark.journal import Journal
+from benchmark.measuring_flags import (
+    define_device_flags,
+    define_models_flag,
+    define_protocol_flags,
+    find_models,
+    open_devices,
+    read_protocol,
+)
 from train import cli
+from train.files import write_file
 
 FLAGS = flags.FLAGS
-ORDER_FILE = 'order.txt'
 
 
 def define_flags() -> None:
     """Defines the flags."""
-    flags.DEFINE_list(
-        'models', [], '.tflite files, or directories of them; the first is the baseline.'
-    )
-    flags.DEFINE_enum('device', 'host', ['host', 'adb'], 'Where: here, or on phones over adb.')
-    flags.DEFINE_integer('threads', 1, 'Threads of the runtime; the paper uses 1.')
-    flags.DEFINE_integer('warmup', 10, 'Untimed runs at the start of each turn.')
-    flags.DEFINE_integer('rounds', 10, 'Turns of each file, loaded afresh; intervals from 6 on.')
-    flags.DEFINE_integer('runs', 20, 'Timed runs of each file in one turn.')
+    define_models_flag()
+    define_device_flags()
+    define_protocol_flags()
     flags.DEFINE_enum(
         'use_xnnpack',
         'true',
         ['true', 'false', 'both'],
         'With the default delegate, without, both.',
     )
+    flags.DEFINE_bool('profile', False, 'Then each block and op of every file, as tables and bars.')
     flags.DEFINE_string('output', 'results.json', 'Where the figures go, as JSON.')
+    flags.adopt_module_key_flags(measuring_flags)  # so that --help shows them
 
 
 def main() -> None:
     """Reads the flags and reports."""
-    protocol = session.Protocol(FLAGS.threads, FLAGS.warmup, FLAGS.rounds, FLAGS.runs)
     cases = session.cases_of(find_models(FLAGS.models), FLAGS.use_xnnpack)
-    report(_devices(), cases, protocol, Path(FLAGS.output))
-
-
-def _devices() -> list[Device]:
-    from benchmark.host import HostDevice  # with --device=adb nobody needs LiteRT
-
-    return [HostDevice()]
-
-
-def find_models(names: Sequence[str]) -> list[Path]:
-    """The files in the order given, each directory replaced by its .tflite files.
-
-    These are in the order of the directory's order.txt, a name a line, where it has one: files that
-    are compared should be neighbours. Others follow by name.
-
-    Raises:
-      ValueError: nothing named, or a directory without .tflite files.
-    """
-    if not names:
-        raise ValueError('--models is empty, expected .tflite files or directories; name one')
-    files: list[Path] = []
-    for name in names:
-        path = Path(name)
-        found = _in_order(path) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(
-                f'{path} holds no .tflite file, expected at least one; export a model into it first'
-            )
-        files += found
-    return files
-
-
-def _in_order(folder: Path) -> list[Path]:
-    order = folder / ORDER_FILE
-    names = order.read_text(encoding='utf-8').split() if order.is_file() else []
-    places = {name: place for place, name in enumerate(names)}
-    files = folder.glob('*.tflite')
-    return sorted(files, key=lambda file: (places.get(file.name, len(places)), file.name))
+    report(open_devices(), cases, read_protocol(), Path(FLAGS.output), profile=FLAGS.profile)
 
 
 def report(
-    devices: Sequence[Device], cases: Sequence[Case], protocol: session.Protocol, output: Path
+    devices: Sequence[Device],
+    cases: Sequence[Case],
+    protocol: session.Protocol,
+    output: Path,
+    *,
+    profile: bool = False,
 ) -> None:
     """Measures on every device at once, prints a table each, writes `output`.
+
+    With `profile` each file's blocks and ops are measured, too; a table and bars of them go beside
+    `output`.
 
     Raises:
       ValueError: a card is not JSON; or a device failed: then the others' figures are written, and
@@ -102,7 +77,7 @@ def report(
     for case in cases:
         results.card_name(case.file)  # a broken card is found before the minutes of measuring
     check_output(output, [case.file for case in cases])
-    bench = Bench(cases, protocol, output)
+    bench = Bench(cases, protocol, output, profile)
     ends = bench.measure(devices)
     done = [end for end in ends if isinstance(end, Measured)]
     if done:
@@ -135,8 +110,11 @@ class Measured:
 class Bench:
     """The same files, measured on one or several devices."""
 
-    def __init__(self, cases: Sequence[Case], protocol: session.Protocol, output: Path) -> None:
+    def __init__(
+        self, cases: Sequence[Case], protocol: session.Protocol, output: Path, profile: bool
+    ) -> None:
         self._cases, self._protocol, self._output = cases, protocol, output
+        self._profile = profile
         self._stop = threading.Event()
 
     def journal_path(self, device: Device) -> Path:
@@ -171,12 +149,25 @@ class Bench:
                 latencies = session.measure(
                     device, self._cases, self._protocol, journal=journal, progress=progress
                 )
+                if self._profile:
+                    self._write_profiles(device)
                 return Measured(device, facts, latencies)
         except DeviceError as error:
             kept = f'; {len(journal.turns)} turns are kept in {path}, the same command goes on'
             return DeviceError(f'{device.name}: {error}{kept if journal.turns else ""}')
         finally:
             device.close()
+
+    def _write_profiles(self, device: Device) -> None:
+        from benchmark.op_profile import plot_profile, profile_file, profile_table
+
+        for file in dict.fromkeys(case.file for case in self._cases):
+            profile = profile_file(device, file, self._protocol)
+            stem = self._output.with_suffix(f'.{device.name}.{file.stem}')
+            table = f'# {profile.model} on {device.name}\n\n{profile_table(profile)}\n'
+            write_file(f'{stem}.md', table.encode())
+            plot_profile(f'{stem}.png', profile)
+            print(f'profile: {stem}.md')
 
 
 def check_output(output: Path, files: Sequence[Path]) -> None:

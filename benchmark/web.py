@@ -16,11 +16,17 @@ from typing import Any
 
 from absl import flags
 
-from benchmark import latency, results, session, web_server
+from benchmark import latency, measuring_flags, results, session, web_server
 from benchmark.browser import BrowserDevice
 from benchmark.device import Case, DeviceError
 from benchmark.journal import Journal
-from benchmark.main import check_output, find_models
+from benchmark.main import check_output
+from benchmark.measuring_flags import (
+    define_models_flag,
+    define_protocol_flags,
+    find_models,
+    read_protocol,
+)
 from train import cli
 
 FLAGS = flags.FLAGS
@@ -28,25 +34,21 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Defines the flags."""
-    flags.DEFINE_list(
-        'models', [], '.tflite files, or directories of them; the first is the baseline.'
-    )
+    define_models_flag()
+    define_protocol_flags()
     flags.DEFINE_string(
         'host',
         '127.0.0.1',
         'Address to listen on. 0.0.0.0 lets phones in, and all others in the same network.',
     )
     flags.DEFINE_integer('port', 8000, 'Port to listen on; 0 takes a free one.', 0, 65535)
-    flags.DEFINE_integer('threads', 1, 'Threads of the runtime; the paper uses 1.')
-    flags.DEFINE_integer('warmup', 10, 'Untimed runs at the start of each turn.')
-    flags.DEFINE_integer('rounds', 10, 'Turns of each file, loaded afresh; intervals from 6 on.')
-    flags.DEFINE_integer('runs', 20, 'Timed samples of each file in one turn.')
     flags.DEFINE_string('output', 'results.json', 'Where the figures go, as JSON.')
+    flags.adopt_module_key_flags(measuring_flags)  # so that --help shows them
 
 
 def main() -> None:
     """Reads the flags, serves and reports."""
-    protocol = session.Protocol(FLAGS.threads, FLAGS.warmup, FLAGS.rounds, FLAGS.runs)
+    protocol = read_protocol()
     cases = session.cases_of(find_models(FLAGS.models))
     for case in cases:
         results.card_name(case.file)  # a broken card is found before the minutes of measuring
