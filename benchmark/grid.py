@@ -32,7 +32,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Its name, also of its file: 'large_0.75_224_float32', 'large_hs16_1_224_float32_decomposed'."""
+        """Its name, also of its file: 'large_0.75_224_int8', 'large_1_224_float32_decomposed'."""
         form = '_decomposed' if (self.scheme, self.hard_swish) == ('float32', 'decomposed') else ''
         return f'{self.network}_{self.multiplier:g}_{self.resolution}_{self.scheme}{form}'
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from benchmark.device import Case, DeviceError
 from benchmark.host import HostDevice
-from benchmark.int8_peers import both_networks, our_float, our_int8, write_files
+from benchmark.int8_peers import both_networks, write_files
 from benchmark.latency import Turn
 from benchmark.peer_row import Row, latency_row
 from benchmark.session import Protocol, cases_of, measure
+from benchmark.untrained import our_float, our_int8
 
 COMMAND = (sys.executable, '-m', 'ai_edge_litert.tools.benchmark_litert_model')
 RESOLUTION = 224

@@ -3,12 +3,13 @@ import pytest
 from benchmark import litert_peer
 from benchmark.device import DeviceError
 from benchmark.session import cases_of
+from benchmark.untrained import our_float
 
 
 @pytest.fixture(scope='module')
 def file(tiny_model, tmp_path_factory):
     path = tmp_path_factory.mktemp('models') / 'tiny.tflite'
-    path.write_bytes(litert_peer.our_float(tiny_model))
+    path.write_bytes(our_float(tiny_model))
     return path
 
 

@@ -22,8 +22,10 @@ from absl import flags
 
 from benchmark.grid import ENTRIES, Entry
 from benchmark.grid_files import Job, TrainedRun, build, is_there
+from benchmark.measuring_flags import ORDER_FILE
 from benchmark.workers import run_apart
 from train import cli
+from train.files import write_file
 
 if TYPE_CHECKING:
     from mobilenet_v3.spec import ModelSpec
@@ -53,6 +55,9 @@ def main() -> None:
         os.makedirs(FLAGS.output, exist_ok=True)
     except OSError as e:
         raise ValueError(f'cannot make --output={FLAGS.output}: {e}') from None
+    # Files that are compared are neighbours in the grid, and should be when they are measured.
+    names = ''.join(f'{key}.tflite\n' for key in ENTRIES)
+    write_file(os.path.join(FLAGS.output, ORDER_FILE), names.encode())
     build_all(jobs, FLAGS.processes)
 
 
@@ -82,18 +87,12 @@ def find_runs(workdirs: Sequence[str]) -> dict[str, TrainedRun]:
       ValueError: a folder holds no run, one of a network that the grid has not, or two hold the same.
     """
     cli.import_tensorflow()
-    from train import checkpoint
-    from train.run import Run, checkpoint_folder
+    from train.run import Run, newest
 
     known = {run_key(entry) for entry in ENTRIES.values()}
     runs: dict[str, TrainedRun] = {}
     for workdir in workdirs:
-        saved = checkpoint.latest(checkpoint_folder(workdir))
-        if saved is None:
-            raise ValueError(
-                f'--workdirs: {workdir} has no checkpoint; expected the --workdir of a run of '
-                'train.main'
-            )
+        saved = newest(workdir)
         run = Run.from_state(saved.state)
         height, width = run.make_task().resolution
         key = _key_of(run.spec, height)

@@ -84,13 +84,14 @@ def _converter(
 ) -> tf.lite.TFLiteConverter:
     image = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name='image')
     finish: Callable = tf.nn.softmax if probabilities else tf.identity
-    # Holds the variables for the converter. The model itself it would save with a trace of every
-    # layer, which takes ten times as long as all the rest.
-    holder = tf.Module()
-    holder.held = model.variables
 
     @tf.function(input_signature=[image])
     def serve(image: tf.Tensor) -> tf.Tensor:
         return tf.nest.map_structure(finish, model(prepare(image), training=False))
 
-    return tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], holder)
+    function = serve.get_concrete_function()
+    # Holds the variables for the converter. The model itself it would save with a trace of every
+    # layer, which takes ten times as long as all the rest.
+    holder = tf.Module()
+    holder.held = function.variables
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], holder)

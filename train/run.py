@@ -112,13 +112,7 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
     """
     import tensorflow as tf
 
-    saved = checkpoint.latest(checkpoint_folder(workdir))
-    if saved is None:
-        raise ValueError(
-            f'{workdir} has no checkpoint; expected the --workdir of a run of train.main'
-        )
-    # With early stopping the best weights count, not the last.
-    saved = checkpoint.latest(best_folder(workdir)) or saved
+    saved = newest(workdir)
     try:
         run = Run.from_state(saved.state)
     except (KeyError, TypeError) as e:
@@ -126,6 +120,20 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
     model = run.make_task().build()
     tf.train.Checkpoint(averaged=model).read(saved.variables).expect_partial()
     return run, model, saved.state
+
+
+def newest(workdir: str) -> checkpoint.Saved:
+    """The checkpoint of a run whose weights count: the best with early stopping, or the last.
+
+    Raises:
+      ValueError: there is no run, no checkpoint, or only damaged ones.
+    """
+    last = checkpoint.latest(checkpoint_folder(workdir))
+    if last is None:
+        raise ValueError(
+            f'{workdir} has no checkpoint; expected the --workdir of a run of train.main'
+        )
+    return checkpoint.latest(best_folder(workdir)) or last
 
 
 def checkpoint_folder(workdir: str) -> str:
