@@ -187,13 +187,15 @@ def small_files(folder: str, resolution: int) -> Files:
 
 def released_files(folder: str, released: str) -> Files:
     """V3-Small with the weights of the release, and the released file itself."""
-    from train.released import carry_released, fit_spec, read_released
+    from train.weights.carry import carry
+    from train.weights.fit import fit
+    from train.weights.released import read_released
 
     weights = read_released(str(Path(released, RELEASED_WEIGHTS)))
-    spec = fit_spec(mobilenet_v3.get_spec('small'), weights)
-    num_classes = len(weights[-1].bias)
+    spec, layers = fit(mobilenet_v3.get_spec('small'), weights)
+    num_classes = len(layers['logits/conv']['bias'])
     small = mobilenet_v3.build_model(spec, resolution=224, num_classes=num_classes)
-    carry_released(weights, small)
+    carry(layers, spec, small, 'keep')
     contents = {
         'V3Small int8': our_int8(small),
         'V3Small int8, fused': our_int8(small, hard_swish='fused'),

@@ -22,6 +22,18 @@ def get_config() -> ConfigDict:
     c.model.input_channels = 3  # 3 (RGB) or 1 (grey)
     c.model.dropout = 0.2  # rate; the paper's "dropout of 0.8" keeps 0.8 (§6.1.1)
 
+    c.init = ConfigDict()  # weights of elsewhere that a fresh run starts from: train/weights
+    # keras:imagenet, a file (.h5, .keras, .safetensors, .pth, .tflite, .npz), a SavedModel, a TF1
+    # checkpoint or the --workdir of a run; '' starts from random weights
+    c.init.source = ''
+    c.init.head = 'auto'  # auto keeps the logits where the classes fit; keep insists; drop
+    c.init.weights = 'averaged'  # or raw, of a checkpoint that holds both
+    c.init.definition = 'auto'  # of a PyTorch state dict: timm or timm_tf, which look the same
+    # Of the images (pixels in [0, 1]) that the weights expect; () is what their definition has.
+    c.init.mean, c.init.std = (), ()
+    c.init.sha256 = ''  # of what was read; the run sets it
+    c.init.network = ''  # checksum of the network that was asked for; the run sets it
+
     c.data = ConfigDict()
     c.data.dataset = 'imagenet2012'  # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes
     c.data.data_dir = ''  # where TFDS keeps prepared datasets; '' is TFDS's own default

@@ -1,5 +1,7 @@
 """Every network of the table through everything that is promised of a network."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +15,7 @@ from export.tflite_file import TFLiteModel, dissect
 from export.whole_numbers import whole_number_model
 from mobilenet_v3 import SPECS, build_backbone, build_model, count
 from mobilenet_v3.cost import endpoint_shapes
-from mobilenet_v3.spec import endpoints
+from mobilenet_v3.spec import ModelSpec, Normalize, endpoints
 
 RESOLUTION = 64
 NUM_CLASSES = 7
@@ -31,6 +33,28 @@ EXPECTED = {
     'mnasnet_a1': (0, 3_887_038),
     'mnasnet_small': (0, 2_030_264),
     'proxyless_mobile': (0, 4_080_512),
+}
+
+
+def gates_first(spec: ModelSpec) -> ModelSpec:
+    """Squeeze-and-excite before the activation, where blocks expand."""
+
+    def moved(block):
+        return dataclasses.replace(
+            block, se=block.se and dataclasses.replace(block.se, before_activation=True)
+        )
+
+    return dataclasses.replace(spec, blocks=tuple(moved(block) for block in spec.blocks))
+
+
+IMAGENET = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+TORCH = {'padding': 'symmetric', 'normalize': IMAGENET, 'batch_norm_epsilon': 1e-5}
+# Definitions of elsewhere, which imported weights ask for.
+FOREIGN = {
+    'torch small': dataclasses.replace(SPECS['small_1024'], **TORCH),
+    'gates first': dataclasses.replace(gates_first(SPECS['small_1024']), **TORCH),
+    'symmetric only': dataclasses.replace(SPECS['small_1024'], padding='symmetric'),
+    'keras v1': dataclasses.replace(SPECS['v1'], padding='after'),
 }
 
 
@@ -75,8 +99,12 @@ def test_parameters_are_those_of_the_count_and_of_the_papers(name, model):
 
 
 def test_each_convolution_has_the_shape_that_is_counted(name, model):
+    check_costs(name, model, RESOLUTION)
+
+
+def check_costs(name, model, resolution):
     """MAdds layer by layer: kernel and output of each Keras layer against cost.py."""
-    for cost in count(name, resolution=RESOLUTION, num_classes=NUM_CLASSES).layers:
+    for cost in count(name, resolution=resolution, num_classes=NUM_CLASSES).layers:
         layer = model.get_layer(cost.name if '/se/' in cost.name else f'{cost.name}/conv')
         kernel = layer.weights[0].shape
         assert tuple(kernel[:2]) == cost.kernel
@@ -161,6 +189,35 @@ def test_the_deploy_form_gives_what_the_model_gives(name, model, form):
 @pytest.mark.slow
 def test_the_int8_file_is_one_piece_and_answers_as_keras(name, model, tmp_path):
     check_int8(name, model, tmp_path / 'model.tflite')
+
+
+@pytest.mark.parametrize('resolution', [(64, 64), (65, 97)])
+@pytest.mark.parametrize('definition', FOREIGN)
+def test_definitions_of_elsewhere_cost_what_is_counted(definition, resolution):
+    spec = FOREIGN[definition]
+    model = build_model(spec, resolution=resolution, num_classes=NUM_CLASSES)
+    check_costs(spec, model, resolution)
+    cost = count(spec, resolution=resolution, num_classes=NUM_CLASSES)
+    assert model.count_params() == cost.total_params
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert trainable == cost.params
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('definition', FOREIGN)
+def test_definitions_of_elsewhere_run_in_one_piece(definition, tmp_path):
+    model = normalized_model(FOREIGN[definition])
+    path = tmp_path / 'model.tflite'
+    path.write_bytes(convert_float(deploy_form(model, hard_swish='fused')))
+    anatomy = dissect(path)
+    assert (anatomy.partitions, anatomy.outside) == (1, {})
+    # Keras's V1 pads as TFLite's SAME does at even sizes, and the converter sees that.
+    pads = 0 if definition == 'keras v1' else 5
+    assert anatomy.ops.get('PAD', 0) == pads
+    batch = images(3)
+    expected = model(batch, training=False).numpy()
+    np.testing.assert_allclose(TFLiteModel(path)(batch), expected, atol=1e-3, rtol=1e-3)
+    check_int8(model.name, model, path)
 
 
 @pytest.mark.slow

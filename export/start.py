@@ -1,4 +1,4 @@
-"""What the export stage starts from: a run of train.main, or released weights."""
+"""What the export stage starts from: a run of train.main, or weights from elsewhere."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ import tf_keras
 from ml_collections import ConfigDict
 
 from mobilenet_v3.models import build_model
-from train import released
 from train.data.source import Source, open_source
+from train.initial import read_initial
 from train.run import Run, load_trained, resolve_spec
 
 
@@ -51,21 +51,21 @@ def from_run(workdir: str, data_dir: str = '') -> Trained:
     return Trained(run, source, model, state['step'])
 
 
-def from_weights(config: ConfigDict, path: str, num_classes: int | None) -> Trained:
-    """A network of `config` with released weights (see `train/released.py`).
+def from_weights(config: ConfigDict, num_classes: int | None) -> Trained:
+    """A network of `config` with the weights of `config.init.source`, its head included.
 
     Args:
-      config: names the network and the dataset.
-      path: an .npz file.
+      config: names the network, the dataset and the source.
       num_classes: of the network; one more than the dataset's means a background class before them.
         The dataset's where it is not given.
 
     Raises:
-      ValueError: the file does not fit the network, or the network not the dataset.
+      ValueError: the source does not fit the network, or the network not the dataset.
     """
     config = config.copy_and_resolve_references()
-    weights = released.read_released(path)
-    spec = released.fit_spec(resolve_spec(config), weights)
+    config.init.head = 'keep'  # what is not trained cannot be exported
+    initial = read_initial(config, resolve_spec(config))
+    config = initial.config
     source = open_source(config.data)
     classes = len(source.labels)
     if num_classes == classes + 1:
@@ -76,14 +76,14 @@ def from_weights(config: ConfigDict, path: str, num_classes: int | None) -> Trai
             f'--num_classes={num_classes}, but {source.name} has {classes} classes; expected '
             f'{classes}, or {classes + 1} with a background class first'
         )
-    run = Run(config, spec, source.labels)
+    run = Run(config, initial.spec, source.labels)
     model = build_model(
-        spec,
+        initial.spec,
         resolution=run.make_task().resolution,
         num_classes=len(source.labels),
         input_channels=config.model.input_channels,
     )
-    released.carry_released(weights, model)
+    print(initial.describe(initial.carry(model)), flush=True)
     return Trained(run, source, model, step=0)
 
 

@@ -1,7 +1,7 @@
 """Exports a network to .tflite files with cards.
 
     python -m export.tflite --workdir=runs/photos --output=exported --quantize
-    python -m export.tflite --model=small --num_classes=1001 --init=WEIGHTS.npz \\
+    python -m export.tflite --model=small --num_classes=1001 --init=WEIGHTS.tflite \\
         --dataset=folder:PHOTOS --output=exported --quantize --method=ptq
 """
 
@@ -23,7 +23,7 @@ def define_flags() -> None:
         'Recipe of quantization; any value of it can be set by --config.a.b=VALUE.',
     )
     flags.DEFINE_string('workdir', None, 'Folder of a run of train.main.')
-    flags.DEFINE_string('init', None, 'Released weights (.npz) instead of a run.')
+    flags.DEFINE_string('init', None, 'Weights instead of a run: a SOURCE as train.main takes it.')
     flags.DEFINE_string('model', 'large', 'With --init: network or spec file.')
     flags.DEFINE_float('multiplier', 1.0, 'With --init: width multiplier α.')
     flags.DEFINE_integer('resolution', 224, 'With --init: side of the input in pixels.')
@@ -60,7 +60,7 @@ def main() -> None:
     if FLAGS.workdir:
         trained = from_run(FLAGS.workdir, FLAGS.data_dir)
     else:
-        trained = from_weights(_init_config(), FLAGS.init, FLAGS.num_classes)
+        trained = from_weights(_init_config(), FLAGS.num_classes)
     options = stage.Options(
         output=FLAGS.output,
         schemes=tuple(FLAGS.scheme) if FLAGS.quantize else (),
@@ -91,6 +91,7 @@ def _init_config():  # type: ignore[no-untyped-def]
     if FLAGS.dataset is None:
         raise ValueError('--init needs --dataset, for calibration and evaluation')
     config = FLAGS.config
+    config.init.source = FLAGS.init
     config.model.name, config.model.multiplier = FLAGS.model, FLAGS.multiplier
     config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
     config.data.dataset, config.data.data_dir = FLAGS.dataset, FLAGS.data_dir

@@ -25,7 +25,7 @@ BAD = {
     'no run': (['--workdir=gone', '--output=out'], 'gone has no checkpoint; expected the --work'),
     'no weights': (
         ['--init=gone.npz', '--output=out', '--dataset=folder:data'],
-        'gone.npz cannot be read as released weights',
+        '--init=gone.npz: there is no such file or folder; expected keras:imagenet',
     ),
     'two labels': ([*RUN, '--labels=two.txt'], '--labels names 2 classes, the network has 3'),
     'no labels': ([*RUN, '--labels=gone.txt'], "No such file or directory: 'gone.txt'"),

@@ -5,45 +5,42 @@ import re
 import numpy as np
 import tf_keras
 
-# Layers of tf_keras.applications.MobileNetV3* outside its blocks.
+# Layers of tf_keras.applications.MobileNetV3* outside its blocks, and in them; Keras 3 writes them with
+# small letters and underscores ('expanded_conv_3_squeeze_excite_conv').
 _V3_OUTER = {
-    'Conv': 'stem/conv',
-    'Conv/BatchNorm': 'stem/bn',
-    'Conv_1': 'last/conv',
-    'Conv_1/BatchNorm': 'last/bn',
-    'Conv_2': 'features/conv',
-    'Logits': 'logits/conv',
+    'conv': 'stem/conv',
+    'conv_bn': 'stem/bn',
+    'conv_1': 'last/conv',
+    'conv_1_bn': 'last/bn',
+    'conv_2': 'features/conv',
+    'logits': 'logits/conv',
 }
 _V3_PARTS = {
     'expand': 'expand/conv',
-    'expand/BatchNorm': 'expand/bn',
+    'expand_bn': 'expand/bn',
     'depthwise': 'depthwise/conv',
-    'depthwise/BatchNorm': 'depthwise/bn',
-    'squeeze_excite/Conv': 'se/squeeze',
-    'squeeze_excite/Conv_1': 'se/excite',
+    'depthwise_bn': 'depthwise/bn',
+    'squeeze_excite_conv': 'se/squeeze',
+    'squeeze_excite_conv_1': 'se/excite',
     'project': 'project/conv',
-    'project/BatchNorm': 'project/bn',
+    'project_bn': 'project/bn',
 }
-# Layers of tf_keras.applications.MobileNetV2.
+# Layers of MobileNetV2, whose blocks have V3's parts, and of MobileNet.
 _V2_OUTER = {
-    'Conv1': 'stem/conv',
-    'bn_Conv1': 'stem/bn',
-    'Conv_1': 'last/conv',
-    'Conv_1_bn': 'last/bn',
+    'conv1': 'stem/conv',
+    'bn_conv1': 'stem/bn',
     'predictions': 'logits/conv',
 }
-_V2_PARTS = {
-    'expand': 'expand/conv',
-    'expand_BN': 'expand/bn',
-    'depthwise': 'depthwise/conv',
-    'depthwise_BN': 'depthwise/bn',
-    'project': 'project/conv',
-    'project_BN': 'project/bn',
+_V1_OUTER = {
+    'conv1_bn': 'stem/bn',
+    'conv_preds': 'logits/conv',
 }
+_OUTER = _V3_OUTER | _V2_OUTER | _V1_OUTER
+_V1_PARTS = {'dw': 'depthwise', 'pw': 'project'}
 
 
 def carry_keras_weights(source: tf_keras.Model, target: tf_keras.Model) -> None:
-    """Copies every weight of a `tf_keras.applications` MobileNetV2 or V3 into ours, BN statistics too.
+    """Copies every weight of a `tf_keras.applications` MobileNet into ours, BN statistics too.
 
     With or without the classifier: `include_top=False` leaves the target's features and logits as
     they are. The networks are the same functions when the target's spec has the source's BN epsilon
@@ -63,7 +60,7 @@ def carry_keras_weights(source: tf_keras.Model, target: tf_keras.Model) -> None:
     for layer in source.layers:
         if not layer.weights:
             continue
-        name = _target_name(layer.name)
+        name = our_layer(layer.name)
         if name is None or name not in targets:
             misfits.append(f'{layer.name}: ours has no {name or "layer of that name"}')
             continue
@@ -89,15 +86,15 @@ def carry_keras_weights(source: tf_keras.Model, target: tf_keras.Model) -> None:
         targets[name].set_weights(values)
 
 
-def _target_name(source: str) -> str | None:
-    """The name of our layer for a layer of tf_keras.applications."""
-    if match := re.fullmatch(r'expanded_conv(?:_(\d+))?/(.+)', source):
+def our_layer(source: str) -> str | None:
+    """The name of our layer for a layer of an application of Keras 2 or 3; None where there is none."""
+    name = source.lower().replace('/batchnorm', '_bn').replace('/', '_')
+    if match := re.fullmatch(r'expanded_conv_(?:(\d+)_)?(.+)', name):
         part = _V3_PARTS.get(match[2])
         return part and f'bneck_{int(match[1] or 0) + 1}/{part}'
-    if match := re.fullmatch(r'expanded_conv_(.+)', source):  # V2's first block
-        part = _V2_PARTS.get(match[1])
-        return part and f'bneck_1/{part}'
-    if match := re.fullmatch(r'block_(\d+)_(.+)', source):
-        part = _V2_PARTS.get(match[2])
+    if match := re.fullmatch(r'block_(\d+)_(.+)', name):  # V2's; its first is expanded_conv
+        part = _V3_PARTS.get(match[2])
         return part and f'bneck_{int(match[1]) + 1}/{part}'
-    return _V3_OUTER.get(source) or _V2_OUTER.get(source)
+    if match := re.fullmatch(r'conv_(dw|pw)_(\d+)(_bn)?', name):  # V1's
+        return f'bneck_{match[2]}/{_V1_PARTS[match[1]]}/{"bn" if match[3] else "conv"}'
+    return _OUTER.get(name)

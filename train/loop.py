@@ -21,6 +21,7 @@ from train.data.balance import class_weights
 from train.data.source import Source, open_source
 from train.evaluate import Evaluator
 from train.files import write_json
+from train.initial import Initial, start
 from train.log import RunLog
 from train.run import Run, checkpoint_folder, differences, resolve_spec
 from train.task import Task
@@ -49,12 +50,13 @@ def run(
     Raises:
       ValueError: the config is not valid, `workdir` holds another run, or the loss diverged.
     """
-    spec = resolve_spec(config)
+    saved = checkpoint.latest(checkpoint_folder(workdir))
+    config, spec, initial = start(config, resolve_spec(config), saved.state if saved else None)
     source = open_source(config.data)
     if config.train.balanced and not config.train.class_weights:
         config = config.copy_and_resolve_references()
         config.train.class_weights = class_weights(source.train, len(source.labels))
-    finished = train(Run(config, spec, source.labels), source, workdir, strategy)
+    finished = train(Run(config, spec, source.labels), source, workdir, strategy, initial=initial)
     return finished[1] if finished else None
 
 
@@ -64,6 +66,7 @@ def train(
     workdir: str,
     strategy: tf.distribute.Strategy | None = None,
     make_task: Callable[[Run], Task] = Run.make_task,
+    initial: Initial | None = None,
 ) -> tuple[Trainer, Metrics] | None:
     """Trains one run, as `run` does.
 
@@ -74,6 +77,7 @@ def train(
       strategy: as above.
       make_task: called in the strategy's scope; a task that trains something else than the network
         itself, such as its quantized form.
+      initial: weights that it starts from, where it does not continue.
 
     Returns:
       The trainer with the trained model, its average and their metrics; None if a signal stopped
@@ -91,6 +95,11 @@ def train(
     clock = _Clock(config, source.train.num_examples)
     with strategy.scope():
         trainer = Trainer(make_task(run_), strategy, clock.steps_per_epoch, clock.total_steps)
+        if saved is None and initial is not None:
+            report = initial.carry(trainer.model)
+            trainer.average.start()
+            if strategies.is_chief(strategy):
+                print(initial.describe(report), flush=True)
     state: dict = {'step': 0}
     if saved is not None:
         trainer.checkpoint.read(saved.variables).assert_consumed()

@@ -26,6 +26,12 @@ def define_flags() -> None:
     flags.DEFINE_list('resolution', None, 'Side of the input in pixels, or HEIGHT,WIDTH.')
     flags.DEFINE_string('dataset', None, 'TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes.')
     flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
+    flags.DEFINE_string(
+        'init',
+        None,
+        'Weights to start from: keras:imagenet, .h5, .keras, .safetensors, .pth, .tflite, .npz, a '
+        'SavedModel, a TF1 checkpoint or the folder of a run.',
+    )
     flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
     flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
 
@@ -38,6 +44,7 @@ def main() -> None:
         ('multiplier', config.model, 'multiplier'),
         ('dataset', config.data, 'dataset'),
         ('data_dir', config.data, 'data_dir'),
+        ('init', config.init, 'source'),
     ):
         if FLAGS[flag].value is not None:
             part[field] = FLAGS[flag].value

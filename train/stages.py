@@ -64,6 +64,8 @@ class Stages:
         """
         first = self.names.index(phase.first_stage)
         for layer in self._model.layers:
+            if layer.name == 'normalize/conv':  # constants of the images
+                continue
             frozen = self.names.index(self._stage_of(layer)) < first
             norm = isinstance(layer, tf_keras.layers.BatchNormalization)
             layer.trainable = not (frozen or (norm and self._config.freeze_batch_norm))
