@@ -50,12 +50,12 @@ bazel-test: setup ## the fast tests through Bazel 4.2, offline (BAZEL_FILTERS=-t
 aarch64: setup ## LiteRT for 64-bit Arm, emulated, in build/: export/aarch64_test.py then runs (170 MB)
 	PYTHON=$(abspath $(RUN)) tools/aarch64/setup.sh
 
-adbd: ## Android's adbd in build/: benchmark/adbd_*test.py then run, as root (27 MB)
+adbd: ## Android's adbd in build/: benchmark/phones/adbd_*test.py then run, as root (27 MB)
 	tools/adbd/setup.sh
 
 web: ## LiteRT.js beside the page of benchmark/web.py, which then measures in browsers (38 MB)
 	@command -v npm >/dev/null || { echo 'error: no npm; on Debian: apt install npm'; exit 2; }
-	npm ci --prefix benchmark/web --ignore-scripts --no-audit --no-fund
+	npm ci --prefix benchmark/browser/page --ignore-scripts --no-audit --no-fund
 
 bench: setup ## speed beside tf_keras.applications, in one run, as ratios (15 minutes)
 	$(RUN) -m benchmark.peers --output=runs/bench.json

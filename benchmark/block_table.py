@@ -18,18 +18,18 @@ from pathlib import Path
 from absl import flags
 
 from benchmark import measuring_flags, session
-from benchmark.block_report import Measured, plot_blocks, prediction_table, report_markdown
+from benchmark.blocks.block_report import Measured, plot_blocks, prediction_table, report_markdown
+from benchmark.blocks.latency_table import Row, read_rows, write_table
+from benchmark.blocks.parts import FORMS, SCHEMES, Network, Part, overhead, part_of
 from benchmark.device import Case, Device
 from benchmark.journal import Journal
 from benchmark.latency import Latency
-from benchmark.latency_table import Row, read_rows, write_table
 from benchmark.measuring_flags import (
     define_device_flags,
     define_protocol_flags,
     open_devices,
     read_protocol,
 )
-from benchmark.parts import FORMS, SCHEMES, Network, Part, overhead, part_of
 from export.tflite_file import read_identity
 from mobilenet_v3.spec_file import load_model_spec
 from mobilenet_v3.transforms import widen
@@ -161,7 +161,7 @@ def run(
 
 def build_cases(networks: Sequence[Network], parts: Sequence[Part], folder: Path) -> list[Case]:
     """The files to measure, each once; parts that are compared stand beside each other."""
-    from benchmark.blocks import write_network, write_part
+    from benchmark.blocks.blocks import write_network, write_part
 
     folder.mkdir(parents=True, exist_ok=True)
     by_place = [

@@ -3,10 +3,10 @@ import re
 import pytest
 
 from benchmark import block_table
+from benchmark.blocks.latency_table import read_table
+from benchmark.blocks.parts import overhead
 from benchmark.device import DeviceError
 from benchmark.latency import turn_of
-from benchmark.latency_table import read_table
-from benchmark.parts import overhead
 from benchmark.session import Protocol
 
 PROTOCOL = Protocol(rounds=2, runs_per_round=2, warmup_runs=1)

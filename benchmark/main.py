@@ -159,7 +159,7 @@ class Bench:
             device.close()
 
     def _write_profiles(self, device: Device) -> None:
-        from benchmark.op_profile import plot_profile, profile_file, profile_table
+        from benchmark.blocks.op_profile import plot_profile, profile_file, profile_table
 
         for file in dict.fromkeys(case.file for case in self._cases):
             profile = profile_file(device, file, self._protocol)

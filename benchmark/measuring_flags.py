@@ -88,7 +88,7 @@ def open_devices() -> list[Device]:
         from benchmark.host import HostDevice  # with --device=adb nobody needs LiteRT
 
         return [HostDevice()]
-    from benchmark import phone
+    from benchmark.phones import phone
 
     return [
         *phone.find(

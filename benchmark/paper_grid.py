@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from benchmark.grid import ENTRIES, Entry
-from benchmark.grid_files import Job, TrainedRun, build, is_there
 from benchmark.measuring_flags import ORDER_FILE
-from benchmark.workers import run_apart
+from benchmark.paper.grid import ENTRIES, Entry
+from benchmark.paper.grid_files import Job, TrainedRun, build, is_there
+from benchmark.paper.workers import run_apart
 from train import cli
 from train.files import write_file
 

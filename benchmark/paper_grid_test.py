@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from benchmark import grid, paper_grid
-from benchmark.grid import ENTRIES, Entry
-from benchmark.grid_files import Job
+from benchmark import paper_grid
+from benchmark.paper import grid
+from benchmark.paper.grid import ENTRIES, Entry
+from benchmark.paper.grid_files import Job
 from benchmark.paper_grid import build_all, choose, find_runs, run_key
 from export.card import card_path, read_card
 from mobilenet_v3.spec_file import load_model_spec

@@ -14,9 +14,10 @@ from typing import Any
 
 from absl import flags
 
-from benchmark import figures, figures_ablations, page, report_claims, report_tables
-from benchmark.measured import DeviceResults, Measured, read
-from benchmark.paper_tables import TABLES
+from benchmark import page
+from benchmark.paper import figures, figures_ablations, report_claims, report_tables
+from benchmark.paper.measured import DeviceResults, Measured, read
+from benchmark.paper.paper_tables import TABLES
 from train import cli
 from train.files import write_file
 

@@ -3,12 +3,13 @@ import json
 
 import pytest
 
-from benchmark import report, report_tables, results
+from benchmark import report, results
 from benchmark.device import Case
-from benchmark.grid import ENTRIES, Entry
 from benchmark.latency import summarize, turn_of
-from benchmark.measured import Accuracy, DeviceResults, Measured
-from benchmark.paper_tables import TABLE_3, TABLE_5, TABLE_7
+from benchmark.paper import report_tables
+from benchmark.paper.grid import ENTRIES, Entry
+from benchmark.paper.measured import Accuracy, DeviceResults, Measured
+from benchmark.paper.paper_tables import TABLE_3, TABLE_5, TABLE_7
 from benchmark.session import Protocol
 from mobilenet_v3.spec_file import to_dict
 
@@ -187,8 +188,8 @@ def test_help_needs_neither_tensorflow_nor_matplotlib(run_python, tmp_path):
 @pytest.mark.slow  # about 20 s: builds a file
 def test_a_file_of_the_grid_finds_its_rows(tmp_path):
     from benchmark import main, session
-    from benchmark.grid_files import Job, build
     from benchmark.host import HostDevice
+    from benchmark.paper.grid_files import Job, build
 
     entry = ENTRIES['small_0.75_224_float32']
     build(Job(entry, str(tmp_path)))

@@ -16,8 +16,9 @@ from typing import Any
 
 from absl import flags
 
-from benchmark import latency, measuring_flags, results, session, web_server
-from benchmark.browser import BrowserDevice
+from benchmark import latency, measuring_flags, results, session
+from benchmark.browser import web_server
+from benchmark.browser.browser import BrowserDevice
 from benchmark.device import Case, DeviceError
 from benchmark.journal import Journal
 from benchmark.main import check_output

@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from benchmark import browser, results, web
-from benchmark.browser import BrowserDevice
+from benchmark import results, web
+from benchmark.browser import browser
+from benchmark.browser.browser import BrowserDevice
+from benchmark.browser.testing import HELLO, posted
 from benchmark.device import DeviceError
 from benchmark.latency import turn_of
 from benchmark.session import Protocol, cases_of, summarize
-from benchmark.testing import HELLO, posted
 
 PROTOCOL = Protocol(rounds=2, runs_per_round=3, warmup_runs=1)
 REASON = 'Element type INT8 is not supported.'

@@ -1,14 +1,14 @@
 """One `py_test` for each pytest file of a folder."""
 
 def pytest_tests(deps, pure = {}):
-    """Declares a target for every `*_test.py` of the folder, so that a new file needs no change.
+    """Declares a target for every `*_test.py` of the package, so that a new file needs no change.
 
     Args:
       deps: what a test may import, unless `pure` says otherwise.
       pure: file -> its own deps, for the tests that run without TensorFlow. The others carry the
         tag `tensorflow`.
     """
-    tests = native.glob(["*_test.py"])
+    tests = native.glob(["**/*_test.py"])
     for test in pure:
         if test not in tests:
             fail("{} is no test of //{}".format(test, native.package_name()))

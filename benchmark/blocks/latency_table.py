@@ -1,0 +1,204 @@
+"""What the parts of networks take on a device, as a CSV file: written by benchmark.block_table, read
+by the search. It needs no TensorFlow, and a lookup is one in a dict.
+
+A network's latency is predicted as the sum of its parts, each without what an invocation costs by
+itself, and that once: `LatencyTable.predict_ms`.
+"""
+
+import csv
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmark.blocks.parts import COLUMNS, Part, overhead, part_cells, part_from_cells
+from train.files import write_file
+
+FIGURES = ('median_ms', 'p5_ms', 'p95_ms', 'rounds', 'sha256')
+HEADER = ('device', *COLUMNS, *FIGURES)
+COMMAND = 'python -m benchmark.block_table'
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One part on one device.
+
+    Attributes:
+      median_ms, p5_ms, p95_ms: as in `benchmark.latency.Latency`; the latter None where the device's
+        tool tells no percentiles.
+      rounds: turns that were measured.
+      sha256: of the part's file.
+    """
+
+    device: str
+    part: Part
+    median_ms: float
+    p5_ms: float | None
+    p95_ms: float | None
+    rounds: int
+    sha256: str
+
+
+class LatencyTable:
+    """The rows of one device, looked up by part."""
+
+    def __init__(self, path: str | os.PathLike, device: str, rows: Iterable[Row]) -> None:
+        self.path, self.device = Path(path), device
+        self.rows = {row.part: row for row in rows}
+
+    def latency_ms(self, part: Part) -> float:
+        """The median latency of a part in milliseconds.
+
+        Raises:
+          ValueError: the part was not measured; the message says how to do that.
+        """
+        row = self.rows.get(part)
+        if row is None:
+            raise ValueError(
+                f'{self.path} has no row for {part} on {self.device}; measure it: '
+                f'{measuring_command([part], self.path.parent)}'
+            )
+        return row.median_ms
+
+    def missing(self, parts: Iterable[Part]) -> list[Part]:
+        """Those of the parts that were not measured, each once."""
+        return [part for part in dict.fromkeys(parts) if part not in self.rows]
+
+    def net_ms(self, part: Part) -> float:
+        """The latency of a part without the cost of an invocation."""
+        return self.latency_ms(part) - self.latency_ms(overhead(part.scheme))
+
+    def predict_ms(self, parts: Sequence[Part]) -> float:
+        """The latency of the network that has these parts, all of one scheme.
+
+        Raises:
+          ValueError: there is none, or one was not measured.
+        """
+        if not parts:
+            raise ValueError('there are no parts, expected those of a network; see named_parts')
+        return sum(map(self.net_ms, parts)) + self.latency_ms(overhead(parts[0].scheme))
+
+
+def measuring_command(parts: Sequence[Part], output: str | os.PathLike) -> str:
+    """The command that measures parts and adds them to the table in a folder."""
+    return f'{COMMAND} --parts={",".join(part.key for part in parts)} --output={output}'
+
+
+def write_table(path: str | os.PathLike, rows: Iterable[Row]) -> None:
+    """Writes rows; a later one replaces an earlier one of the same device and part."""
+    text = io.StringIO(newline='')
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(HEADER)
+    for row in {(row.device, row.part): row for row in rows}.values():
+        figures = (row.median_ms, row.p5_ms, row.p95_ms)
+        writer.writerow(
+            [
+                row.device,
+                *part_cells(row.part),
+                *('' if figure is None else f'{figure:.6f}' for figure in figures),
+                row.rounds,
+                row.sha256,
+            ]
+        )
+    write_file(path, text.getvalue().encode())
+
+
+def read_table(path: str | os.PathLike, device: str | None = None) -> LatencyTable:
+    """Reads the table of a device.
+
+    Args:
+      path: of the CSV file.
+      device: its name; it may be left out where the file has rows of one device only.
+
+    Raises:
+      ValueError: a cell is not what its column holds (the message names line and column), or there
+        are no rows of the device.
+    """
+    rows = read_rows(path)
+    devices = list(dict.fromkeys(row.device for row in rows))
+    if device is None and len(devices) > 1:
+        raise ValueError(f'{path} has rows of {", ".join(devices)}; say which device is meant')
+    chosen = devices[0] if device is None and devices else device
+    if chosen not in devices:
+        known = ', '.join(devices) or 'none'
+        raise ValueError(
+            f'{path} has no rows of {chosen or "any device"}, expected one of: {known}; measure '
+            f'them: {COMMAND} --model=… --output={Path(path).parent}'
+        )
+    return LatencyTable(path, str(chosen), [row for row in rows if row.device == chosen])
+
+
+def read_rows(path: str | os.PathLike) -> list[Row]:
+    """The rows of all devices.
+
+    Raises:
+      ValueError: as `read_table`.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(
+            f'there is no latency table {file}; measure it: '
+            f'{COMMAND} --model=… --output={file.parent}'
+        )
+    try:
+        reader = csv.reader(io.StringIO(file.read_text(encoding='utf-8'), newline=''), strict=True)
+        lines = [(reader.line_num, cells) for cells in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{file} is no CSV file: {error}; measure it again') from None
+    _check_header(file, tuple(lines[0][1]) if lines else ())
+    rows: dict[tuple[str, Part], Row] = {}
+    for number, cells in lines[1:]:
+        try:
+            row = _read_row(cells)
+            if (row.device, row.part) in rows:
+                raise ValueError(f'{row.part} on {row.device} stands there twice, expected once')
+        except ValueError as error:
+            raise ValueError(f'{file}, line {number}: {error}; mend or remove it') from None
+        rows[row.device, row.part] = row
+    return list(rows.values())
+
+
+def _check_header(file: Path, header: tuple[str, ...]) -> None:
+    if header == HEADER:
+        return
+    for place, (came, expected) in enumerate(zip(header, HEADER, strict=False)):
+        if came != expected:
+            raise ValueError(
+                f'{file}, line 1: column {place + 1} is {came!r}, expected {expected!r}; '
+                'measure the table again'
+            )
+    raise ValueError(
+        f'{file}, line 1: {len(header)} columns, expected {len(HEADER)}; measure the table again'
+    )
+
+
+def _read_row(cells: Sequence[str]) -> Row:
+    if len(cells) != len(HEADER):
+        raise ValueError(f'{len(cells)} columns, expected {len(HEADER)}')
+    device, figures = cells[0], cells[1 + len(COLUMNS) :]
+    if not device:
+        raise ValueError("device is '', expected its name")
+    median_ms = _milliseconds('median_ms', figures[0])
+    p5_ms, p95_ms = (
+        _milliseconds(name, cell) if cell else None
+        for name, cell in zip(('p5_ms', 'p95_ms'), figures[1:3], strict=True)
+    )
+    rounds, sha256 = figures[3], figures[4]
+    if not (rounds.isascii() and rounds.isdigit() and int(rounds) > 0):
+        raise ValueError(f'rounds is {rounds!r}, expected a whole number of at least 1')
+    if len(sha256) != 64 or set(sha256) - set('0123456789abcdef'):
+        raise ValueError(f'sha256 is {sha256!r}, expected 64 hexadecimal digits')
+    part = part_from_cells(cells[1 : 1 + len(COLUMNS)])
+    return Row(device, part, median_ms, p5_ms, p95_ms, int(rounds), sha256)
+
+
+def _milliseconds(name: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f'{name} is {cell!r}, expected milliseconds above 0')
+    return value

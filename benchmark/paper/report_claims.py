@@ -1,0 +1,134 @@
+"""The paper's claims as Markdown, with what each device measured and what follows."""
+
+import collections
+from collections.abc import Mapping
+from typing import get_args
+
+from benchmark import page
+from benchmark.latency import Ratio
+from benchmark.paper.claims import Verdict, judge_accuracy, judge_count, judge_latency, size
+from benchmark.paper.grid import Entry
+from benchmark.paper.measured import DeviceResults, Measured
+from benchmark.paper.paper_claims import ACCURACY_CLAIMS, COUNT_CLAIMS, LATENCY_CLAIMS
+from benchmark.paper.paper_tables import REPRODUCED_TOP1, paper_top1
+from benchmark.paper.tradeoffs import findings, same_latency
+
+NONE = '–'
+HOW_TO_READ = (
+    'A ratio is latency / latency of what the claim compares with, formed round by round, with its '
+    '95 % interval. Borne out: the whole interval is on the claimed side of 1 (for “no slower”, '
+    'which stands for the paper’s “comparable” and “no discernible cost”: below 1.05). Not borne '
+    'out: it is on the other side. A claim is about a direction; the sizes of the effect stand '
+    'beside each other: “smaller” or “larger” if the whole interval lies beyond those of all the '
+    'paper’s phones.'
+)
+
+
+def render(measured: Measured) -> str:
+    """Latency claims and trade-offs of every device, then accuracy and multiply-adds."""
+    blocks = ['## The paper’s claims', HOW_TO_READ]
+    for device in measured.devices:
+        blocks += [f'### Claims about latency on {page.escape(device.name)}', *_latency(device)]
+        blocks += [
+            f'### Claims that weigh latency against accuracy on {page.escape(device.name)}',
+            *_tradeoffs(measured, device),
+        ]
+    blocks += ['### Claims about accuracy', *_accuracy(measured)]
+    blocks += ['### Claims about multiply-adds', _counts()]
+    return '\n\n'.join(blocks)
+
+
+def summary(device: DeviceResults) -> str:
+    """How many claims about latency are borne out on a device, in a line."""
+    verdicts = collections.Counter(judge_latency(claim, device)[1] for claim in LATENCY_CLAIMS)
+    return ', '.join(f'{verdicts[verdict]} {verdict}' for verdict in get_args(Verdict))
+
+
+def _latency(device: DeviceResults) -> list[str]:
+    head = ['Claim', 'Source', 'claimed', 'ratio in the paper', 'ratio here [95 %]']
+    rows = []
+    for claim in LATENCY_CLAIMS:
+        ratio, verdict = judge_latency(claim, device)
+        rows.append(
+            [
+                claim.text,
+                claim.source,
+                claim.sense,
+                _paper(claim.paper),
+                str(ratio) if ratio else NONE,
+                _effect(ratio),
+                size(ratio, claim) or NONE,
+                verdict,
+            ]
+        )
+    return [
+        f'{summary(device)}.',
+        page.table([*head, 'effect', 'beside the paper’s', 'verdict'], rows, left=3),
+    ]
+
+
+def _paper(ratios: Mapping[str, float]) -> str:
+    return ', '.join(f'{phone} {ratio:.3f}' for phone, ratio in ratios.items()) or NONE
+
+
+def _effect(ratio: Ratio | None) -> str:
+    """How much faster (−) or slower (+)."""
+    return f'{100 * (ratio.median - 1):+.1f} %'.replace('-', '−') if ratio else NONE
+
+
+def _tradeoffs(measured: Measured, device: DeviceResults) -> list[str]:
+    rows = [[f.text, f.source, f.found, f.verdict] for f in findings(measured, device)]
+    blocks = [page.table(['Claim', 'Source', 'found', 'verdict'], rows, left=4)]
+    for network in ('large', 'small'):
+        same = same_latency(measured, device, network)
+        if not same:
+            continue
+        rows = [
+            [
+                f'{row.resolution}²',
+                f'{row.latency_ms:.2f}',
+                'beyond' if row.multiplier is None else f'{row.multiplier:.2f}',
+                'missing' if row.multiplier_top1 is None else f'{row.multiplier_top1:.1f}',
+                'missing' if row.top1 is None else f'{row.top1:.1f}',
+            ]
+            for row in same
+        ]
+        head = ['ms', 'multiplier of that latency', 'its top-1', 'top-1 at the resolution']
+        name = f'V3-{network.capitalize()} × 1 at'
+        blocks.append(page.table([name, *head], rows))
+    return blocks
+
+
+def _accuracy(measured: Measured) -> list[str]:
+    rows = []
+    for claim in ACCURACY_CLAIMS:
+        found, verdict = judge_accuracy(claim, measured)
+        here = f'{found[0]:+.1f} ± {found[1]:.1f}' if found else NONE
+        rows.append([claim.text, claim.source, f'{claim.points:+.1f}', here, verdict])
+    head = ['Claim', 'Source', 'points in the paper', 'here', 'verdict']
+    blocks = [page.table(head, rows, left=2)]
+    if any(row[-1] == 'not measured' for row in rows):
+        blocks.append(
+            'Not measured: no file with a card of both networks was evaluated on ImageNet’s 50,000 '
+            f'validation images. {_reproductions()} V3’s side of the first two claims stands with '
+            'them; of the others nothing follows.'
+        )
+    return blocks
+
+
+def _reproductions() -> str:
+    told = ' and '.join(
+        f'{REPRODUCED_TOP1[network][1.0]} % (V3-{network.capitalize()}; the paper: '
+        f'{paper_top1(Entry(network).key)} %)'
+        for network in REPRODUCED_TOP1
+    )
+    return f'Independent trainings on ImageNet reach {told}.'
+
+
+def _counts() -> str:
+    rows = []
+    for claim in COUNT_CLAIMS:
+        saved, verdict = judge_count(claim)
+        rows.append([claim.text, claim.source, f'{claim.saved:g}', f'{saved:.1f}', verdict])
+    head = ['Claim', 'Source', 'M in the paper', 'M counted here', 'verdict (within a quarter)']
+    return page.table(head, rows, left=2)
