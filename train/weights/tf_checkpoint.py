@@ -70,7 +70,7 @@ def read_checkpoint(prefix: str, weights: str) -> Imported:
         if _OBJECT_GRAPH in shapes:
             return _of_keras(prefix, reader)
         arrays = {name: reader.get_tensor(name) for name in shapes if not _SLOTS.search(name)}
-    except (tf.errors.OpError, RuntimeError, OSError) as e:
+    except (tf.errors.OpError, RuntimeError, OSError, IndexError) as e:
         reason = ' '.join(str(e).split())[:200]
         raise ValueError(
             f'{prefix} cannot be read as a checkpoint of TensorFlow: {reason}'
