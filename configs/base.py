@@ -91,11 +91,13 @@ def get_config() -> ConfigDict:
     )
     c.finetune.freeze_batch_norm = False  # statistics, scales and offsets as they were
 
-    c.distill = ConfigDict()  # of quantization-aware training, whose teacher is the float network
-    c.distill.weight = (
-        0.0  # of the teacher's answers in the loss, in [0, 1]; the labels get the rest
-    )
+    c.distill = ConfigDict()  # learning from a teacher, too; see train/distill.py
+    c.distill.weight = 0.0  # of the teacher in the loss, in [0, 1]; the labels get the rest
+    # --workdir of the run that teaches; of quantization-aware training the float network does
+    c.distill.teacher = ''
+    c.distill.on = 'logits'  # or features: which images the network finds alike
     c.distill.temperature = 1.0  # both answers are divided by it
+    c.distill.source = ''  # checksum of the teacher's weights; the run sets it
 
     c.quantize = ConfigDict()  # see configs/quantize.py
     c.quantize.calibration_images = 400  # of the training set, for the ranges of activations

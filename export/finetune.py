@@ -1,8 +1,5 @@
 """Quantization-aware training: the quantized network through the same loop as the float one."""
 
-import hashlib
-
-import numpy as np
 import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
@@ -20,6 +17,7 @@ from export.quantize import (
 from train import loop
 from train.data.pipeline import Batch
 from train.data.source import Source
+from train.distill import check_distill, checksum, taught_loss
 from train.run import Run
 from train.task import Task
 
@@ -60,16 +58,6 @@ class QuantizedTask:
             return self._task.loss(outputs, batch)
         taught = self._teacher(batch['image'] + HALF_STEP, training=False)
         return taught_loss(self._task, outputs, batch, taught)
-
-
-def taught_loss(task: Task, outputs: tf.Tensor, batch: Batch, taught: tf.Tensor) -> tf.Tensor:
-    """The task's loss and cross-entropy with a teacher's logits, as config.distill weighs them, [N]."""
-    weight, temperature = task.config.distill.weight, task.config.distill.temperature
-    soft = tf.nn.softmax_cross_entropy_with_logits(
-        tf.nn.softmax(taught / temperature), outputs / temperature
-    )
-    # The gradients of soft answers shrink with the square of the temperature.
-    return (1.0 - weight) * task.loss(outputs, batch) + weight * temperature**2 * soft
 
 
 def finetune(
@@ -130,12 +118,7 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examp
     with config.unlocked():
         for part in PARTS:
             config[part] = recipe[part]
-    distill = config.distill
-    if not 0 <= distill.weight <= 1 or not distill.temperature > 0:
-        raise ValueError(
-            f'config.distill has weight {distill.weight} and temperature {distill.temperature}; '
-            'expected a weight in [0, 1] and a temperature above 0'
-        )
+    check_distill(config.distill)
     config.train.class_weights = run.config.train.class_weights
     config.quantize.source = checksum(model)
     full = config.quantize.full_rate_images
@@ -143,14 +126,6 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examp
         raise ValueError(f'config.quantize.full_rate_images is {full}; expected at least 1')
     config.schedule.learning_rate *= min(1.0, num_examples / full)
     return Run(config, run.spec, run.labels)
-
-
-def checksum(model: tf_keras.Model) -> str:
-    """SHA-256 of all weights."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
 
 
 def _on_grid(batch: Batch) -> Batch:

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 
@@ -17,13 +15,14 @@ from train import checkpoint
 from train import strategy as strategies
 from train.best import Best
 from train.data import pipeline
-from train.data.balance import class_weights
-from train.data.source import Source, open_source
+from train.data.source import Source
 from train.evaluate import Evaluator
 from train.files import write_json
-from train.initial import Initial, start
+from train.initial import Initial
 from train.log import RunLog
-from train.run import Run, checkpoint_folder, differences, resolve_spec
+from train.prepare import prepare
+from train.run import Run, checkpoint_folder, differences
+from train.stop_signal import StopSignal
 from train.task import Task
 from train.trainer import Metrics, Trainer
 
@@ -51,12 +50,8 @@ def run(
       ValueError: the config is not valid, `workdir` holds another run, or the loss diverged.
     """
     saved = checkpoint.latest(checkpoint_folder(workdir))
-    config, spec, initial = start(config, resolve_spec(config), saved.state if saved else None)
-    source = open_source(config.data)
-    if config.train.balanced and not config.train.class_weights:
-        config = config.copy_and_resolve_references()
-        config.train.class_weights = class_weights(source.train, len(source.labels))
-    finished = train(Run(config, spec, source.labels), source, workdir, strategy, initial=initial)
+    it = prepare(config, saved.state if saved else None)
+    finished = train(it.run, it.source, workdir, strategy, it.make_task, it.initial)
     return finished[1] if finished else None
 
 
@@ -167,7 +162,7 @@ class _Session:
             log.say(f'continuing {self.workdir} at step {start_step} of {clock.total_steps}')
         step, last_saved, losses, metrics = start_step, start_step, [], None
         began = time.monotonic()
-        with log, _StopSignal() as stop:
+        with log, StopSignal() as stop:
             while step < clock.total_steps and not (stop.requested or self.best.is_over):
                 count = clock.steps_at_once(step, trainer.stages.steps_left(step))
                 loss = trainer.train(iterator, count)
@@ -271,30 +266,6 @@ def _make_deterministic(config: ConfigDict) -> None:
     tf_keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     tf_keras.mixed_precision.set_global_policy(config.train.precision)
-
-
-class _StopSignal:
-    """Notes SIGINT and SIGTERM, so that the run saves between two steps; a second one interrupts."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._handlers: dict[int, object] = {}
-
-    def __enter__(self) -> '_StopSignal':
-        if threading.current_thread() is not threading.main_thread():
-            return self  # Python delivers signals to the main thread only
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
 
 
 def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:

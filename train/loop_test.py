@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 from train import checkpoint, loop
+from train.data.source import open_source
 from train.log import read_metrics
-from train.run import load_trained
+from train.run import Run, load_trained, resolve_spec
+from train.stop_signal import StopSignal
 from train.testing import assert_same_variables, at_step, send, variables
 from train.trainer import Trainer
 
@@ -146,7 +148,7 @@ def test_the_handlers_of_signals_are_given_back():
     # Compared with what was there, not with a default: a shell starts background jobs otherwise.
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
-    with loop._StopSignal():
+    with StopSignal():
         assert all(
             signal.getsignal(number) != handler
             for number, handler in zip(numbers, before, strict=True)
@@ -324,8 +326,8 @@ def test_another_task_on_the_same_run_is_trained_by_the_same_loop(tiny_config, t
         return task
 
     config = tiny_config()
-    source = loop.open_source(config.data)
-    run = loop.Run(config, loop.resolve_spec(config), source.labels)
+    source = open_source(config.data)
+    run = Run(config, resolve_spec(config), source.labels)
     config.train.epochs = 0.8
     strategy = tf.distribute.OneDeviceStrategy('/cpu:0')
     trainer, metrics = loop.train(run, source, str(tmp_path), strategy, make_task=make_task)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from train import loop, stages
+from train.data.source import open_source
 from train.run import Run, resolve_spec
 from train.testing import assert_same_variables, at_step, send, variables
 from train.trainer import Trainer
@@ -14,7 +15,7 @@ NAMES = ('stem', 'bneck_1', 'bneck_2', 'bneck_3', 'bneck_4', 'last', 'features',
 
 
 def make_trainer(config):
-    source = loop.open_source(config.data)
+    source = open_source(config.data)
     task = Run(config, resolve_spec(config), source.labels).make_task()
     trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=2.5, total_steps=8)
     batches = loop.pipeline.train_batches(source.train, task, batch_size=4, seed=0)

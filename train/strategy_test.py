@@ -63,11 +63,12 @@ def write_config(folder, config):
 def one_device(tiny_config):
     """The task, losses and weights, at the start and after, of two steps on one device."""
     from train import loop
+    from train.data.source import open_source
     from train.run import Run, resolve_spec
     from train.trainer import Trainer
 
     config = two_steps(tiny_config())
-    source = loop.open_source(config.data)
+    source = open_source(config.data)
     tf_keras.utils.set_random_seed(config.seed)
     task = Run(config, resolve_spec(config), source.labels).make_task()
     trainer = Trainer(task, tf.distribute.get_strategy(), 2.5, 2)
