@@ -30,11 +30,11 @@ from benchmark.measuring_flags import (
     open_devices,
     read_protocol,
 )
-from export.tflite_file import read_identity
 from mobilenet_v3.spec_file import load_model_spec
 from mobilenet_v3.transforms import widen
 from train import cli
 from train.files import write_file
+from train.tflite_file import read_identity
 
 FLAGS = flags.FLAGS
 TABLE = 'latency_table.csv'

@@ -19,7 +19,7 @@ from benchmark.device import Case, DeviceError
 from benchmark.latency import Latency, Turn, turn_of, turn_order
 from benchmark.session import Protocol, cases_of
 from benchmark.session import measure as measure_on
-from export.tflite_file import open_interpreter, unreadable
+from train.tflite_file import open_interpreter, unreadable
 
 BUSY_CORES = 0.3  # of other work, above which a reader is warned
 _INPUT_SEED = 0

@@ -21,7 +21,7 @@ from benchmark import host
 from benchmark.keras_peer import make_peer
 from benchmark.latency import Latency, ratio_of
 from benchmark.untrained import IO, noise_images, our_float, our_int8, settle_statistics
-from export.tflite_file import dissect
+from train.tflite_file import dissect
 
 if TYPE_CHECKING:
     import tf_keras

@@ -7,7 +7,7 @@ import pytest
 from benchmark import int8_peers
 from benchmark.int8_peers import Pair
 from benchmark.latency import Latency
-from export.tflite_file import Anatomy, dissect
+from train.tflite_file import Anatomy, dissect
 
 
 def latency(name, round_medians_ms):

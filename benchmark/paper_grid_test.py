@@ -13,8 +13,8 @@ from benchmark.paper import grid
 from benchmark.paper.grid import ENTRIES, Entry
 from benchmark.paper.grid_files import Job
 from benchmark.paper_grid import build_all, choose, find_runs, run_key
-from export.card import card_path, read_card
 from mobilenet_v3.spec_file import load_model_spec
+from train.card_file import card_path, read_card
 
 # Which files
 

@@ -92,7 +92,7 @@ def test_made_photos_are_a_dataset_of_photos_size(tmp_path):
 
 @pytest.mark.slow
 def test_both_files_compute_the_same_on_activations_of_ordinary_size(tmp_path):
-    from export.tflite_file import open_interpreter
+    from train.tflite_file import open_interpreter
 
     outputs = []
     for file in peers.export_both(TINY, 32, str(tmp_path)):

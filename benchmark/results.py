@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark import latency
 from benchmark.session import Case, Protocol
-from export.card import read_card
+from train.card_file import read_card
 from train.files import write_json
 
 

@@ -14,8 +14,8 @@ from absl import flags
 
 from benchmark import page
 from benchmark.results import read_results
-from export.card import read_card
 from train import cli
+from train.card_file import read_card
 from train.files import write_file
 
 FLAGS = flags.FLAGS
@@ -156,7 +156,7 @@ def _plot_curves(workdir: Path) -> None:
 def _plot_examples(workdir: Path, exported: Path) -> None:
     """Images of the evaluation set with what the last exported file answers."""
     from export.start import from_run
-    from export.tflite_file import TFLiteModel
+    from train.tflite_file import TFLiteModel
 
     trained = from_run(str(workdir))
     run, source = trained.run, trained.source

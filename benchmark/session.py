@@ -9,7 +9,7 @@ from typing import Any, Literal
 from benchmark.device import Case, Device
 from benchmark.journal import Journal
 from benchmark.latency import Latency, Turn, summarize, turn_order
-from export.tflite_file import read_identity
+from train.tflite_file import read_identity
 
 Kernels = Literal['true', 'false', 'both']
 Progress = Callable[[int, int], None]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmark.untrained import noise_images, our_float, our_int8, settle_statistics
-from export.tflite_file import dissect
+from train.tflite_file import dissect
 
 
 def test_settled_statistics_are_those_of_a_batch_and_leave_the_layer_as_it_was():
@@ -35,7 +35,7 @@ def test_a_float_file_has_the_form_that_is_asked_for(settled, tmp_path, form, sw
 
 
 def test_ranges_are_those_of_the_images_given(settled, tmp_path):
-    from export.tflite_file import TFLiteModel
+    from train.tflite_file import TFLiteModel
 
     scales = []
     for images in (None, noise_images(settled) / 100):

@@ -3,16 +3,14 @@
 import dataclasses
 import datetime
 import importlib.metadata
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.tflite_file import dissect, open_interpreter, read_identity
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import to_dict
-from train.files import write_json
+from train.tflite_file import dissect, open_interpreter, read_identity
 
 if TYPE_CHECKING:  # the benchmark reads cards without TensorFlow
     from train.run import Run
@@ -21,11 +19,6 @@ PREPROCESSING = (
     'RGB, central crop of {crop:g} of each side, bilinear resize to {height}×{width}, '
     'value / 127.5 - 1; a uint8 input takes the pixels as they are'
 )
-
-
-def card_path(model_path: str | os.PathLike) -> Path:
-    """Where the card of a .tflite file lies: the same name with .json."""
-    return Path(model_path).with_suffix('.json')
 
 
 def make_card(
@@ -112,29 +105,6 @@ def make_untrained_card(
         },
         'exported_at': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
     }
-
-
-def write_card(model_path: str | os.PathLike, card: dict) -> None:
-    """Writes the card of a file beside it."""
-    write_json(card_path(model_path), card)
-
-
-def read_card(model_path: str | os.PathLike) -> dict | None:
-    """Reads the card of a file; None where it has none.
-
-    Raises:
-      ValueError: the card is not a JSON object.
-    """
-    path = card_path(model_path)
-    if not path.is_file():
-        return None
-    try:
-        card = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as e:
-        raise ValueError(f'card {path} is not JSON: {e}; export again or remove it') from None
-    if not isinstance(card, dict):
-        raise ValueError(f'card {path} is no JSON object; export again or remove it')
-    return card
 
 
 def describe(model_path: str | os.PathLike, card: dict) -> str:

@@ -2,16 +2,10 @@ import json
 
 import pytest
 
-from export.card import (
-    card_path,
-    describe,
-    make_card,
-    make_untrained_card,
-    read_card,
-    write_card,
-)
+from export.card import describe, make_card, make_untrained_card
 from export.convert import convert_float
 from export.deploy import deploy_form
+from train.card_file import card_path, read_card, write_card
 
 EVALUATION = {
     'float': {'top1': 0.75},
@@ -72,20 +66,6 @@ def test_a_card_of_an_untrained_file_tells_of_nothing_but_the_file(tiny_trained,
     assert card['spec']['name'] == 'tiny'
     assert not {'config', 'labels', 'preprocessing'} & card.keys()
     assert describe('x', card).endswith(' MB, 1 XNNPACK partition, not evaluated')
-
-
-def test_a_file_without_a_card_has_none(tmp_path):
-    assert read_card(tmp_path / 'x.tflite') is None
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [('{"a": ', r'card .*x.json is not JSON'), ('[1]', r'card .*x.json is no JSON object')],
-)
-def test_a_damaged_card_is_refused(tmp_path, text, message):
-    (tmp_path / 'x.json').write_text(text)
-    with pytest.raises(ValueError, match=f'{message}.*export again or remove it'):
-        read_card(tmp_path / 'x.tflite')
 
 
 def test_a_card_in_a_line():

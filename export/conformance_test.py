@@ -11,11 +11,11 @@ from export.calibrate import calibrate
 from export.convert import convert_float, convert_int8
 from export.deploy import deploy_form, deploy_graph
 from export.quantize import quantized_model, to_pixel_grid
-from export.tflite_file import TFLiteModel, dissect
 from export.whole_numbers import whole_number_model
 from mobilenet_v3 import SPECS, build_backbone, build_model, count
 from mobilenet_v3.cost import endpoint_shapes
 from mobilenet_v3.spec import ModelSpec, Normalize, endpoints
+from train.tflite_file import TFLiteModel, dissect
 
 RESOLUTION = 64
 NUM_CLASSES = 7

@@ -8,9 +8,9 @@ from export import convert
 from export.calibrate import observe
 from export.deploy import deploy_form, deploy_graph
 from export.quantize import quantized_model, to_pixel_grid
-from export.tflite_file import TFLiteModel, dissect, open_interpreter
 from mobilenet_v3 import build_backbone
 from mobilenet_v3.spec_file import load_model_spec
+from train.tflite_file import TFLiteModel, dissect, open_interpreter
 
 DTYPES = {'uint8': np.uint8, 'int8': np.int8, 'float32': np.float32}
 

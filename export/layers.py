@@ -8,9 +8,9 @@ import numpy as np
 import tf_keras
 
 from export.quantize import layer_configs, to_pixel_grid
-from export.tflite_file import IDENTIFIER, dequantize, open_content, quantize_image
 from export.whole_numbers import whole_number_tensors
 from train.files import write_file
+from train.tflite_file import IDENTIFIER, dequantize, open_content, quantize_image
 
 # A layer departs where more of its values than this differ from Keras's, given the same inputs, or
 # one differs by more than a step. Rounding a sum that lies between two steps either way is no fault.

@@ -18,7 +18,7 @@ from flatbuffers.encode import Get
 from flatbuffers.packer import uoffset
 from flatbuffers.table import Table
 
-from export.tflite_file import IDENTIFIER, unreadable
+from train.tflite_file import IDENTIFIER, unreadable
 
 # Pixels 0..255 become the [-1, 1] of the networks. A uint8 input takes the pixels as they are:
 # MediaPipe then ignores the values, and the schema asks to state the float network's.

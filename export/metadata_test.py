@@ -9,7 +9,7 @@ import pytest
 
 from export import metadata
 from export.metadata import add_metadata, read_metadata
-from export.tflite_file import TFLiteModel, dissect
+from train.tflite_file import TFLiteModel, dissect
 
 LABELS = ['tench', 'crane', 'Schäfer hund', 'crane', ' 猫 ']  # as ImageNet: one name twice
 SIZE = (24, 40)

@@ -16,7 +16,7 @@ from export.quantize import (
     smallest_that_counts,
     to_pixel_grid,
 )
-from export.tflite_file import TFLiteModel, dissect
+from train.tflite_file import TFLiteModel, dissect
 
 PLAIN = {'strides': (1, 1), 'padding': 'same', 'dilation_rate': (1, 1)}
 

@@ -274,6 +274,17 @@ class QuantizedLayer(QuantizeWrapperV2):
     def __init__(self, layer: tf_keras.layers.Layer, config: LayerConfig) -> None:
         super().__init__(layer, config, name=layer.name)
 
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        """None of a frozen layer's, whose kernel the wrapper alone would train."""
+        return super().trainable_weights if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        """All others."""
+        frozen = [] if self.trainable else super().trainable_weights
+        return frozen + super().non_trainable_weights
+
     def follow(self, step: tf.Variable, seed: int) -> None:
         """Lets the range move with training; `train.trainer` calls it."""
         del seed  # nothing is random here

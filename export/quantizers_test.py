@@ -8,7 +8,7 @@ from export.convert import convert_int8
 from export.graph import Graph, Node
 from export.quantize import quantized_model, to_pixel_grid
 from export.quantizers import BiasQuantizer, FixedQuantizer, RangeQuantizer, WeightQuantizer
-from export.tflite_file import TFLiteModel, dissect
+from train.tflite_file import TFLiteModel, dissect
 
 RNG = np.random.default_rng(0)
 INPUT = FixedQuantizer(-128 / 127.5, 127 / 127.5)  # of a step of 1 / 127.5

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from export import convert, layers, metadata, verify
 from export.calibrate import Loss, calibrate
-from export.card import make_card, write_card
+from export.card import make_card
 from export.deploy import HardSwishForm, deploy_form, deploy_graph
 from export.finetune import finetune, quantized_run
 from export.graph import Graph, build
@@ -24,6 +24,7 @@ from export.quantize import Ranges, quantized_model, to_pixel_grid
 from export.sensitivity import Sensitivity
 from export.start import Trained
 from export.whole_numbers import whole_number_model
+from train.card_file import write_card
 from train.data.pipeline import concatenate
 from train.distill import taught_loss
 from train.files import write_file, write_json

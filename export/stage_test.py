@@ -11,12 +11,13 @@ import tf_keras
 
 from export import metadata, stage
 from export.calibrate import observe
-from export.card import card_path, describe, read_card
+from export.card import describe
 from export.stage import Options, export
 from export.start import Trained
-from export.tflite_file import TFLiteModel
 from train import files
+from train.card_file import card_path, read_card
 from train.log import read_metrics
+from train.tflite_file import TFLiteModel
 from train.trainer import Trainer
 
 SCHEMES = ('float32', *stage.SCHEMES)

@@ -52,8 +52,9 @@ def main() -> None:
     labels = _read_labels(FLAGS.labels) if FLAGS.labels else None
     cli.import_tensorflow()
     from export import stage
-    from export.card import describe, read_card
+    from export.card import describe
     from export.start import from_run, from_weights
+    from train.card_file import read_card
     from train.strategy import make_strategy
 
     strategy = make_strategy(FLAGS.tpu)

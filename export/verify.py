@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from export.tflite_file import TFLiteModel
 from train.data import pipeline
 from train.data.source import Split
-from train.evaluate import collect
+from train.evaluator import collect
 from train.task import Task
+from train.tflite_file import TFLiteModel
 
 BATCH_SIZE = 50
 

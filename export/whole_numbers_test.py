@@ -8,8 +8,8 @@ from export.convert import convert_int8
 from export.deploy import deploy_graph
 from export.graph import Graph, Node
 from export.quantize import quantized_model, to_pixel_grid
-from export.tflite_file import TFLiteModel
 from export.whole_numbers import whole_number_model
+from train.tflite_file import TFLiteModel
 
 PLAIN = {'strides': (1, 1), 'padding': 'same', 'dilation_rate': (1, 1)}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from train import loop
-from train.evaluate import Evaluator
+from train.evaluator import Evaluator
 from train.run import load_trained
 from train.testing import assert_same_variables, at_step, send, variables
 

@@ -16,7 +16,7 @@ from train import strategy as strategies
 from train.best import Best
 from train.data import pipeline
 from train.data.source import Source
-from train.evaluate import Evaluator
+from train.evaluator import Evaluator
 from train.files import write_json
 from train.initial import Initial
 from train.log import RunLog

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 from train import loop, strategy
-from train.evaluate import Evaluator
+from train.evaluator import Evaluator
 from train.trainer import Trainer
 
 with open('config.json') as file:

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from train.cpu_kernels import use_cpu_kernels
-from train.evaluate import Evaluator
+from train.evaluator import Evaluator
 from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
 from train.stages import Phase, Stages
 from train.task import Task

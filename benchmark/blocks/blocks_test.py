@@ -5,10 +5,10 @@ import pytest
 from benchmark.blocks.blocks import part_content, part_file, part_model, write_network, write_part
 from benchmark.blocks.cut import Pieces
 from benchmark.blocks.parts import Network, named_parts, overhead
-from export.tflite_file import dissect, open_content
 from mobilenet_v3.spec_file import load_model_spec
 from mobilenet_v3.tables import SPECS
 from mobilenet_v3.transforms import with_output_stride
+from train.tflite_file import dissect, open_content
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from export.tflite_file import IDENTIFIER
+from train.tflite_file import IDENTIFIER
 
 # A block's own ops come under its name: 'large/bneck_3/expand/conv/Conv2D;…'.
 _OURS = re.compile(r'(?:^|/)(stem|bneck_\d+|last|pool|features|logits)(?=/|$)')

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmark.blocks.cut import Pieces, block_of
-from export.tflite_file import open_content
+from train.tflite_file import open_content
 
 BLOCKS = ['stem', 'bneck_1', 'bneck_2', 'bneck_3', 'bneck_4', 'last', 'head']
 

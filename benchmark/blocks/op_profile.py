@@ -20,8 +20,8 @@ from benchmark import session
 from benchmark.blocks.cut import Pieces, block_of
 from benchmark.device import Case, Device
 from benchmark.latency import aligned
-from export.tflite_file import read_identity
 from train.files import write_file
+from train.tflite_file import read_identity
 
 if TYPE_CHECKING:
     from benchmark.phones import words

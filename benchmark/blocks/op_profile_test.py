@@ -7,7 +7,7 @@ from benchmark.host import HostDevice
 from benchmark.latency import turn_of
 from benchmark.phones import words
 from benchmark.session import Protocol
-from export.tflite_file import dissect
+from train.tflite_file import dissect
 
 PROTOCOL = Protocol(rounds=1, runs_per_round=2, warmup_runs=1)
 BLOCKS = ['stem', 'bneck_1', 'bneck_2', 'bneck_3', 'bneck_4', 'last', 'head']

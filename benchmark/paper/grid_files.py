@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.paper.grid import Entry
 from benchmark.untrained import CALIBRATION_IMAGES, our_float, our_int8, settle_statistics
-from export.card import make_card, make_untrained_card, read_card, write_card
-from export.tflite_file import read_identity
+from export.card import make_card, make_untrained_card
 from mobilenet_v3.spec_file import to_dict
+from train.card_file import read_card, write_card
 from train.files import write_file
+from train.tflite_file import read_identity
 
 if TYPE_CHECKING:
     import numpy as np

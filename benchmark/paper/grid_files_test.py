@@ -8,10 +8,10 @@ import pytest
 from benchmark.paper import grid, grid_files
 from benchmark.paper.grid import Entry
 from benchmark.paper.grid_files import Job, TrainedRun, build, check_in_one_piece, is_there
-from export.card import card_path, read_card
-from export.tflite_file import TFLiteModel, open_interpreter, read_identity
 from mobilenet_v3.cost import count
 from mobilenet_v3.spec_file import load_model_spec, to_dict
+from train.card_file import card_path, read_card
+from train.tflite_file import TFLiteModel, open_interpreter, read_identity
 
 ENTRY = Entry('tiny', resolution=32)
 INT8 = Entry('tiny', resolution=32, scheme='int8', hard_swish='decomposed')

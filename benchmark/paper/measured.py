@@ -10,9 +10,9 @@ from typing import Any
 from benchmark.latency import Latency, Ratio, from_json, ratio_of
 from benchmark.paper import grid
 from benchmark.results import read_results
-from export.card import read_card
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import from_dict
+from train.card_file import read_card
 
 IMAGENET_EXAMPLES = 50_000
 IMAGENET_OUTPUTS = (1000, 1001)  # with a background class

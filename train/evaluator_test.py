@@ -7,7 +7,7 @@ import tf_keras
 from PIL import Image
 
 from train.data.source import Split
-from train.evaluate import Evaluator, collect
+from train.evaluator import Evaluator, collect
 from train.run import Run, resolve_spec
 
 NUM_CLASSES = 7

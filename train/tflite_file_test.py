@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from export.tflite_file import dequantize, dissect, open_interpreter, quantize, read_identity
+from train.tflite_file import dequantize, dissect, open_interpreter, quantize, read_identity
 
 
 @pytest.mark.parametrize('content', [b'', b'hello', b'\x00' * 100, b'PK\x03\x04TFLITE'])
