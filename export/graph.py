@@ -180,6 +180,8 @@ def _read_convolution(layer: tf_keras.layers.Layer, inputs: list[str]) -> Node:
         'padding': layer.padding,
         'dilation_rate': layer.dilation_rate,
     }
+    if not layer.trainable:  # the constants of normalised images
+        config['trainable'] = False
     op = 'depthwise' if depthwise else 'conv'
     activation = tf_keras.activations.serialize(layer.activation)
     if activation not in ('linear', 'relu', 'relu6'):

@@ -28,6 +28,11 @@ BAD = {
     'unknown kind': (['--dataset=foldr:x'], "unknown dataset 'foldr:x'; did you mean folder:x?"),
     'unknown built-in': (['--dataset=builtin:shape'], 'did you mean builtin:shapes?'),
     'missing folder': (['--dataset=folder:gone'], "there is no folder 'gone' for the dataset"),
+    'no weights': (['--init=gone.h5'], '--init=gone.h5: there is no such file or folder; expected'),
+    'unknown weights': (
+        ['--init=keras:x'],
+        '--init=keras:x is unknown; expected keras:imagenet or',
+    ),
     'empty class folder': (['--dataset=folder:empty'], '/train/b has no images'),
     'no TPU address': (['--tpu=grpc://host'], "cannot use TPU 'grpc://host': no host and port"),
 }
