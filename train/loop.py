@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -25,6 +25,7 @@ from train.run import Run, checkpoint_folder, differences
 from train.stop_signal import StopSignal
 from train.task import Task
 from train.trainer import Metrics, Trainer
+from train.weights.unfold import IMAGES, unfold_norms
 
 RESULTS_FILE = 'results.json'
 
@@ -92,6 +93,7 @@ def train(
         trainer = Trainer(make_task(run_), strategy, clock.steps_per_epoch, clock.total_steps)
         if saved is None and initial is not None:
             report = initial.carry(trainer.model)
+            unfold_norms(trainer.model, _some_images(source, trainer.task))
             trainer.average.start()
             if strategies.is_chief(strategy):
                 print(initial.describe(report), flush=True)
@@ -289,6 +291,13 @@ def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:
             'values. These differ: ' + '; '.join(differing)
         )
     return saved
+
+
+def _some_images(source: Source, task: Task) -> Iterator[tf.Tensor]:
+    """Training images as evaluation sees them, in batches, drawn by a fixed seed."""
+    examples = source.train.shuffled(0, 0).take(min(IMAGES, source.train.num_examples))
+    for batch in examples.map(task.eval_example).batch(64).map(task.eval_batch):
+        yield batch['image']
 
 
 def _check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.Strategy) -> None:
