@@ -1,11 +1,9 @@
-"""What reports are made of: Markdown with tables and pictures, and the same as one HTML page."""
+"""A report in Markdown, with tables and pictures, as one HTML page."""
 
 import base64
 import html
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 _STYLE = (
     'body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem}'
@@ -17,25 +15,13 @@ _STYLE = (
 )
 
 
-def escape(text: object) -> str:
-    """Text of unknown origin for Markdown, in a table's cell too: it stays text, on one line."""
-    plain = html.escape(' '.join(str(text).split()), quote=False)
-    return re.sub(r'[|`*\[\]\\]', lambda sign: f'&#{ord(sign[0])};', plain)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A Markdown table, its first `left` columns to the left; the cells are already escaped."""
-    marks = [':---' if column < left else '---:' for column in range(len(head))]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [head, marks, *rows])
-
-
 def to_html(folder: Path, markdown: str, title: str) -> str:
     """A page that needs no other file.
 
     Args:
       folder: where the pictures lie.
       markdown: headings, paragraphs, lists with '- ', tables and pictures, apart by empty lines;
-        text of unknown origin in it went through `escape`.
+        text of unknown origin in it went through `train.markdown.escape`.
       title: of the page.
     """
     blocks = [_block(folder, block.strip()) for block in markdown.split('\n\n') if block.strip()]
@@ -81,13 +67,3 @@ def _table(text: str) -> str:
 def _text(text: str) -> str:
     """Markdown text as HTML: the entities that `escape` wrote stay, all else becomes text."""
     return html.escape(html.unescape(text))
-
-
-def pyplot() -> Any:
-    """matplotlib.pyplot, imported when it is needed, drawing without a screen."""
-    import matplotlib as mpl
-
-    mpl.use('Agg')
-    from matplotlib import pyplot
-
-    return pyplot

@@ -20,6 +20,7 @@ from benchmark.paper.measured import DeviceResults, Measured, read
 from benchmark.paper.paper_tables import TABLES
 from train import cli
 from train.files import write_file
+from train.markdown import escape
 
 FLAGS = flags.FLAGS
 TITLE = 'MobileNetV3: the paper’s figures, measured'
@@ -91,13 +92,13 @@ def _line(device: DeviceResults) -> str:
 def _devices(measured: Measured) -> list[str]:
     """What measured, and how; a list item a device, then its warnings."""
     items = [
-        f'- {page.escape(device.name)}: {_values(device.facts)}. '
+        f'- {escape(device.name)}: {_values(device.facts)}. '
         f'Protocol: {_values(device.protocol)}. {len(device.latencies)} files of the paper’s '
         f'tables and figures; claims about latency: {report_claims.summary(device)}.'
         for device in measured.devices
     ]
     warnings = [
-        f'- warning of {page.escape(device.name)}: {page.escape(warning)}'
+        f'- warning of {escape(device.name)}: {escape(warning)}'
         for device in measured.devices
         for warning in device.warnings
     ]
@@ -105,7 +106,7 @@ def _devices(measured: Measured) -> list[str]:
 
 
 def _values(values: dict[str, Any]) -> str:
-    return ', '.join(f'{page.escape(name)} {page.escape(value)}' for name, value in values.items())
+    return ', '.join(f'{escape(name)} {escape(value)}' for name, value in values.items())
 
 
 def _figures(measured: Measured, output: Path) -> list[str]:
@@ -127,9 +128,9 @@ def _figures(measured: Measured, output: Path) -> list[str]:
 
 def _notes(measured: Measured) -> list[str]:
     """What was left aside, a list item each."""
-    notes = [f'- {page.escape(note)}' for note in measured.notes]
+    notes = [f'- {escape(note)}' for note in measured.notes]
     for device in measured.devices:
-        notes += [f'- {page.escape(device.name)}: {page.escape(note)}' for note in device.notes]
+        notes += [f'- {escape(device.name)}: {escape(note)}' for note in device.notes]
     return ['## Left aside', '\n'.join(notes)] if notes else []
 
 

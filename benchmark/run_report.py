@@ -17,6 +17,8 @@ from benchmark.results import read_results
 from train import cli
 from train.card_file import read_card
 from train.files import write_file
+from train.markdown import escape, markdown_table
+from train.plots import pyplot, save_figure
 
 FLAGS = flags.FLAGS
 CURVES = 'curves.png'
@@ -87,7 +89,7 @@ def results_table(cards: dict[str, dict], models: list[dict]) -> str:
         evaluation, entry = card['evaluation'], latencies.get(card['sha256'])
         rows.append(
             [
-                page.escape(name),
+                escape(name),
                 f'{evaluation["file"]["top1"]:.1%}',
                 f'{evaluation["keras"]["top1"]:.1%}',
                 f'{evaluation["agreement"]:.1%}',
@@ -96,7 +98,7 @@ def results_table(cards: dict[str, dict], models: list[dict]) -> str:
                 str(card['partitions']),
             ]
         )
-    return page.table([*head, 'partitions'], rows)
+    return markdown_table([*head, 'partitions'], rows)
 
 
 def _speed(entry: dict) -> str:
@@ -129,9 +131,8 @@ def _plot_curves(workdir: Path) -> None:
     """Loss and learning rate over steps, and the accuracy of raw and averaged weights."""
     from train.log import read_metrics
 
-    pyplot = page.pyplot()
     lines = read_metrics(str(workdir))
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6))
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 3.6))
     for name, label in (
         ('train/loss', 'training (smoothed labels)'),
         ('eval/averaged/loss', 'evaluation, averaged weights'),
@@ -149,8 +150,7 @@ def _plot_curves(workdir: Path) -> None:
     right.set(xlabel='step', ylabel='top-1', ylim=(0, 1))
     right.legend()
     figure.tight_layout()
-    figure.savefig(workdir / CURVES, dpi=110)
-    pyplot.close(figure)
+    save_figure(figure, workdir / CURVES)
 
 
 def _plot_examples(workdir: Path, exported: Path) -> None:
@@ -166,8 +166,7 @@ def _plot_examples(workdir: Path, exported: Path) -> None:
     batch = next(iter(batches.batch(12).map(task.eval_batch)))
     images = batch['image'].numpy()
     answers = TFLiteModel(path)(images).argmax(axis=-1)
-    pyplot = page.pyplot()
-    figure, axes = pyplot.subplots(2, 6, figsize=(10, 4.6))
+    figure, axes = pyplot().subplots(2, 6, figsize=(10, 4.6))
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, label, answer in zip(
@@ -179,23 +178,22 @@ def _plot_examples(workdir: Path, exported: Path) -> None:
         axis.set_title(text, fontsize=8, color='black' if right else 'firebrick')
     figure.suptitle(f'what {path.name} answers', fontsize=10)
     figure.tight_layout()
-    figure.savefig(workdir / EXAMPLES, dpi=110)
-    pyplot.close(figure)
+    save_figure(figure, workdir / EXAMPLES)
 
 
 def _markdown(results: dict, cards: dict[str, dict], measured: dict, table: str) -> str:
     card = next(iter(cards.values()))
     config, protocol = card['config'], measured['protocol']
     device = measured['devices'][0]
-    facts = page.escape(', '.join(f'{name} {device["facts"][name]}' for name in device['facts']))
+    facts = escape(', '.join(f'{name} {device["facts"][name]}' for name in device['facts']))
     averaged, raw = results['averaged'], results['raw']
-    title = page.escape(f'{card["spec"]["name"]} on {config["data"]["dataset"]}')
+    title = escape(f'{card["spec"]["name"]} on {config["data"]["dataset"]}')
     return f"""# {title}
 
 {table}
 
 Accuracy on {card['evaluation']['examples']} evaluation images, every one once. Latency of one image
-on {page.escape(device['name'])} ({facts}): {protocol['threads']} thread, the files in turn,
+on {escape(device['name'])} ({facts}): {protocol['threads']} thread, the files in turn,
 {protocol['rounds']} rounds of {protocol['runs_per_round']} runs.
 
 Trained for {results['step']} steps of {config['train']['batch_size']} images: top-1

@@ -9,7 +9,7 @@ import tf_keras
 
 from export.quantize import layer_configs, to_pixel_grid
 from export.whole_numbers import whole_number_tensors
-from train.files import write_file
+from train.plots import pyplot, save_figure
 from train.tflite_file import IDENTIFIER, dequantize, open_content, quantize_image
 
 # A layer departs where more of its values than this differ from Keras's, given the same inputs, or
@@ -127,14 +127,9 @@ def plot_layers(
     path: str | os.PathLike, differences: list[LayerDifference], noises: dict[str, float]
 ) -> None:
     """Draws what the table says: differences along the network, and where int8 costs most."""
-    import io
-
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(2 if noises else 1, 1, figsize=(14, 8), sharex=True, squeeze=False)
+    figure, axes = pyplot().subplots(
+        2 if noises else 1, 1, figsize=(14, 8), sharex=True, squeeze=False
+    )
     positions = range(len(differences))
     axes[0, 0].plot(positions, [d.mean_steps for d in differences], label='mean, from the image on')
     axes[0, 0].plot(
@@ -150,10 +145,7 @@ def plot_layers(
         axes[1, 0].set_title('rounding this layer alone')
     axes[-1, 0].set_xticks(positions, [d.layer for d in differences], rotation=90, fontsize=5)
     figure.tight_layout()
-    image = io.BytesIO()
-    figure.savefig(image, format='png', dpi=110)
-    plt.close(figure)
-    write_file(path, image.getvalue())
+    save_figure(figure, path)
 
 
 def _file_tensors(

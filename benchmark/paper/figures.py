@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark import page
 from benchmark.paper.claims import madds
 from benchmark.paper.grid import ENTRIES, MULTIPLIERS, Entry
 from benchmark.paper.measured import Measured
 from benchmark.paper.paper_tables import README, TABLE_3, Table
 from benchmark.paper.top1 import SOURCES, Source, known_top1
+from train.plots import plain, pyplot
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, GRAY = (
     '#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#767676',
@@ -62,9 +62,8 @@ CURVES = (
 
 def figure_1(measured: Measured, path: Path) -> str:
     """Latency against top-1; returns what the caption has to say of this picture."""
-    pyplot = page.pyplot()
     panels = 1 + len(measured.devices)
-    figure, axes = pyplot.subplots(
+    figure, axes = pyplot().subplots(
         1, panels, figsize=(5.6 * panels, 5), sharey=True, squeeze=False, layout='constrained'
     )
     left, *others = axes[0]
@@ -89,7 +88,7 @@ def figure_1(measured: Measured, path: Path) -> str:
 
 def figure_2(measured: Measured, path: Path) -> str:
     """Multiply-adds against top-1."""
-    figure, axis = page.pyplot().subplots(figsize=(8.4, 5.6), layout='constrained')
+    figure, axis = pyplot().subplots(figsize=(8.4, 5.6), layout='constrained')
     for curve in CURVES:
         points = known_points(measured, curve, lambda key: madds(ENTRIES[key]) / 1e6)
         line(axis, points, curve.color, curve.label)
@@ -108,7 +107,7 @@ def figure_2(measured: Measured, path: Path) -> str:
 
 def figure_6(path: Path) -> str:
     """Sigmoid and swish and their hard counterparts."""
-    figure, axis = page.pyplot().subplots(figsize=(6.4, 4.6), layout='constrained')
+    figure, axis = pyplot().subplots(figsize=(6.4, 4.6), layout='constrained')
     x = np.linspace(-6, 6, 601)
     sigmoid, hard = 1 / (1 + np.exp(-x)), np.clip(x + 3, 0, 6) / 6
     axis.plot(x, sigmoid, color=BLUE, label='sigmoid')
@@ -210,15 +209,10 @@ def ticks(axis: Any, values: Sequence[float]) -> None:
     axis.set_ticks([], minor=True)
 
 
-def plain(text: str) -> str:
-    """A name of unknown origin: in matplotlib a `$` would begin mathematics."""
-    return text.replace('$', r'\$')
-
-
 def save(figure: Any, path: Path) -> None:
     """Writes a PNG and lets the figure go."""
     figure.savefig(path, dpi=DPI)
-    page.pyplot().close(figure)
+    pyplot().close(figure)
 
 
 def paper_figure(table: Table, key: str, title: str) -> float | None:

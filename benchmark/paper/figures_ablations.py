@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import page
 from benchmark.latency import Ratio
 from benchmark.paper.claims import madds
 from benchmark.paper.figures import (
@@ -23,7 +22,6 @@ from benchmark.paper.figures import (
     log_ms,
     note,
     paper_figure,
-    plain,
     save,
     ticks,
 )
@@ -31,6 +29,7 @@ from benchmark.paper.grid import ENTRIES, MULTIPLIERS, RESOLUTIONS, Entry
 from benchmark.paper.measured import DeviceResults, Measured
 from benchmark.paper.paper_tables import TABLE_3, TABLE_5
 from benchmark.paper.top1 import known_top1
+from train.plots import plain, pyplot
 
 # Fig. 8 and Table 5, from no h-swish to h-swish everywhere
 FORMS = (
@@ -155,7 +154,7 @@ def figure_9(measured: Measured, path: Path) -> str:
 
 def _grid(rows: int, columns: int, height: float) -> tuple[Any, Any]:
     """Axes [rows, columns]."""
-    return page.pyplot().subplots(
+    return pyplot().subplots(
         rows, columns, figsize=(6.2 * max(columns, 1) + 0.4, height * rows + 0.8),
         squeeze=False, layout='constrained',
     )  # fmt: skip

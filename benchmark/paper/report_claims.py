@@ -4,7 +4,6 @@ import collections
 from collections.abc import Mapping
 from typing import get_args
 
-from benchmark import page
 from benchmark.latency import Ratio
 from benchmark.paper.claims import Verdict, judge_accuracy, judge_count, judge_latency, size
 from benchmark.paper.grid import Entry
@@ -12,6 +11,7 @@ from benchmark.paper.measured import DeviceResults, Measured
 from benchmark.paper.paper_claims import ACCURACY_CLAIMS, COUNT_CLAIMS, LATENCY_CLAIMS
 from benchmark.paper.paper_tables import REPRODUCED_TOP1, paper_top1
 from benchmark.paper.tradeoffs import findings, same_latency
+from train.markdown import escape, markdown_table
 
 NONE = '–'
 HOW_TO_READ = (
@@ -28,9 +28,9 @@ def render(measured: Measured) -> str:
     """Latency claims and trade-offs of every device, then accuracy and multiply-adds."""
     blocks = ['## The paper’s claims', HOW_TO_READ]
     for device in measured.devices:
-        blocks += [f'### Claims about latency on {page.escape(device.name)}', *_latency(device)]
+        blocks += [f'### Claims about latency on {escape(device.name)}', *_latency(device)]
         blocks += [
-            f'### Claims that weigh latency against accuracy on {page.escape(device.name)}',
+            f'### Claims that weigh latency against accuracy on {escape(device.name)}',
             *_tradeoffs(measured, device),
         ]
     blocks += ['### Claims about accuracy', *_accuracy(measured)]
@@ -63,7 +63,7 @@ def _latency(device: DeviceResults) -> list[str]:
         )
     return [
         f'{summary(device)}.',
-        page.table([*head, 'effect', 'beside the paper’s', 'verdict'], rows, left=3),
+        markdown_table([*head, 'effect', 'beside the paper’s', 'verdict'], rows, left=3),
     ]
 
 
@@ -78,7 +78,7 @@ def _effect(ratio: Ratio | None) -> str:
 
 def _tradeoffs(measured: Measured, device: DeviceResults) -> list[str]:
     rows = [[f.text, f.source, f.found, f.verdict] for f in findings(measured, device)]
-    blocks = [page.table(['Claim', 'Source', 'found', 'verdict'], rows, left=4)]
+    blocks = [markdown_table(['Claim', 'Source', 'found', 'verdict'], rows, left=4)]
     for network in ('large', 'small'):
         same = same_latency(measured, device, network)
         if not same:
@@ -95,7 +95,7 @@ def _tradeoffs(measured: Measured, device: DeviceResults) -> list[str]:
         ]
         head = ['ms', 'multiplier of that latency', 'its top-1', 'top-1 at the resolution']
         name = f'V3-{network.capitalize()} × 1 at'
-        blocks.append(page.table([name, *head], rows))
+        blocks.append(markdown_table([name, *head], rows))
     return blocks
 
 
@@ -106,7 +106,7 @@ def _accuracy(measured: Measured) -> list[str]:
         here = f'{found[0]:+.1f} ± {found[1]:.1f}' if found else NONE
         rows.append([claim.text, claim.source, f'{claim.points:+.1f}', here, verdict])
     head = ['Claim', 'Source', 'points in the paper', 'here', 'verdict']
-    blocks = [page.table(head, rows, left=2)]
+    blocks = [markdown_table(head, rows, left=2)]
     if any(row[-1] == 'not measured' for row in rows):
         blocks.append(
             'Not measured: no file with a card of both networks was evaluated on ImageNet’s 50,000 '
@@ -131,4 +131,4 @@ def _counts() -> str:
         saved, verdict = judge_count(claim)
         rows.append([claim.text, claim.source, f'{claim.saved:g}', f'{saved:.1f}', verdict])
     head = ['Claim', 'Source', 'M in the paper', 'M counted here', 'verdict (within a quarter)']
-    return page.table(head, rows, left=2)
+    return markdown_table(head, rows, left=2)

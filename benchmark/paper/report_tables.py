@@ -1,11 +1,11 @@
 """The paper's tables as Markdown, each cell of ours beside the paper's."""
 
-from benchmark import page
 from benchmark.paper import grid
 from benchmark.paper.claims import madds
 from benchmark.paper.measured import Measured
 from benchmark.paper.paper_tables import Cell, Column, Row, Table
 from mobilenet_v3.cost import count
+from train.markdown import escape, markdown_table
 
 MISSING = 'missing'
 NONE = '–'
@@ -17,7 +17,7 @@ def render(table: Table, measured: Measured) -> str:
     at = next(i for i, c in enumerate(table.columns) if c.quantity == 'latency')
     devices = [(device, *kind) for device in measured.devices for kind in table.latencies]
     head = [_title(column) for column in table.columns]
-    head[at:at] = [page.escape(f'{device.name} {title}') for device, title, _ in devices]
+    head[at:at] = [escape(f'{device.name} {title}') for device, title, _ in devices]
     rows = []
     for row in table.rows:
         cells = [
@@ -27,7 +27,7 @@ def render(table: Table, measured: Measured) -> str:
         cells[at:at] = [_latency(row, file, device.latencies) for device, _, file in devices]
         rows.append(cells)
     texts = sum(column.quantity == 'text' for column in table.columns)
-    blocks = [f'### {table.title}', page.table(head, rows, left=texts)]
+    blocks = [f'### {table.title}', markdown_table(head, rows, left=texts)]
     blocks += [note for note in (table.note, _elsewhere(table, measured)) if note]
     return '\n\n'.join(blocks)
 
@@ -41,7 +41,7 @@ def _title(column: Column) -> str:
 def _cell(column: Column, figure: Cell, key: str | None, measured: Measured) -> str:
     theirs = NONE if figure is None else str(figure)
     if column.quantity in ('text', 'latency'):
-        return page.escape(theirs)
+        return escape(theirs)
     return f'{_ours(column, key, measured)} ({theirs})'
 
 
@@ -78,7 +78,7 @@ def _elsewhere(table: Table, measured: Measured) -> str:
     if not found:
         return ''
     sources = '; '.join(
-        f'{name}: {page.escape(accuracy.dataset)}, {page.escape(accuracy.examples)} images'
+        f'{name}: {escape(accuracy.dataset)}, {escape(accuracy.examples)} images'
         for name, accuracy in found.items()
     )
     return f'{_ELSEWHERE} not comparable, not ImageNet’s 50,000 validation images: {sources}.'
