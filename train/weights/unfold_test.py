@@ -40,7 +40,8 @@ def test_the_answers_stay_and_training_starts_from_them(folded, tiny_model, soft
     spread = expected.std()
     # Folded, the statistics of a batch make another network of it.
     assert np.abs(trained_answers(folded, images) - expected).mean() > 0.3 * spread
-    assert unfold_norms(folded, [images[:32], images[32:]]) == 13  # 4 blocks, of which one does not expand, stem and last
+    # Four blocks, of which one does not expand, stem and last.
+    assert unfold_norms(folded, [images[:32], images[32:]]) == 13
     np.testing.assert_allclose(folded(images, training=False), expected, atol=1e-4)
     assert np.abs(trained_answers(folded, images) - expected).mean() < 1e-2 * spread
 
