@@ -86,9 +86,8 @@ def get_config() -> ConfigDict:
     # (epoch, stage), …: the first stage, from the input on, that learns from that epoch on. Stages
     # are stem, bneck_1, …, last, features, head. (): everything learns from the start.
     c.finetune.unfreeze = ()
-    c.finetune.stage_decay = (
-        1.0  # of the learning rate, a stage, from the head (1) down to the stem
-    )
+    c.finetune.backbone_rate = 1.0  # of the learning rate, of every stage but the head
+    c.finetune.stage_decay = 1.0  # and once more for each stage, from the head down to the stem
     c.finetune.freeze_batch_norm = False  # statistics, scales and offsets as they were
 
     c.distill = ConfigDict()  # learning from a teacher, too; see train/distill.py

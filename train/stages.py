@@ -42,10 +42,9 @@ class Stages:
     def __init__(self, model: tf_keras.Model, config: ConfigDict, steps_per_epoch: float) -> None:
         self._model, self._config = model, config
         self.names = _stage_names(model)
-        if not 0 < config.stage_decay <= 1:
-            raise ValueError(
-                f'config.finetune.stage_decay is {config.stage_decay}; expected in (0, 1]'
-            )
+        for field in ('backbone_rate', 'stage_decay'):
+            if not 0 < config[field] <= 1:
+                raise ValueError(f'config.finetune.{field} is {config[field]}; expected in (0, 1]')
         self.phases = tuple(self._read_phases(config.unfreeze, steps_per_epoch))
 
     def phase_at(self, step: int) -> Phase:
@@ -74,9 +73,10 @@ class Stages:
         """Each variable that may learn with the factor of its learning rate: 1 in the head."""
         last = len(self.names) - 1
         for layer in self._model.layers:
-            factor = self._config.stage_decay ** (last - self.names.index(self._stage_of(layer)))
+            distance = last - self.names.index(self._stage_of(layer))
+            factor = self._config.backbone_rate * self._config.stage_decay**distance
             for variable in layer.trainable_variables:
-                yield variable, factor
+                yield variable, factor if distance else 1.0
 
     def _stage_of(self, layer: tf_keras.layers.Layer) -> str:
         name = layer.name.partition('/')[0]

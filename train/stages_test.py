@@ -66,9 +66,9 @@ def test_frozen_batch_normalization_keeps_everything(tiny_config):
 def test_a_stage_learns_by_its_own_rate(tiny_config):
     """One step from the same weights on the same batch: the rate is the only difference."""
     steps = {}
-    for decay in (1.0, 0.5):
+    for backbone, decay in ((1.0, 1.0), (0.25, 0.5)):
         config = tiny_config()
-        config.finetune.stage_decay = decay
+        config.finetune.backbone_rate, config.finetune.stage_decay = backbone, decay
         config.seed = 3
         tf.keras.utils.set_random_seed(0)
         trainer, iterator = make_trainer(config)
@@ -80,7 +80,7 @@ def test_a_stage_learns_by_its_own_rate(tiny_config):
     for name, step in steps[1.0].items():
         stage = name.partition('/')[0]
         distance = len(NAMES) - 1 - NAMES.index(stage if stage in NAMES else 'head')
-        expected = step * 0.5**distance
+        expected = step * (0.25 * 0.5**distance if distance else 1)
         np.testing.assert_allclose(steps[0.5][name], expected, rtol=1e-2, atol=2e-7, err_msg=name)
 
 
@@ -104,6 +104,7 @@ def test_a_run_through_phases_is_continued_bit_for_bit(tiny_config, tmp_path, mo
 @pytest.mark.parametrize(
     ('field', 'value', 'message'),
     [
+        ('backbone_rate', 1.5, r'config.finetune.backbone_rate is 1.5; expected in \(0, 1\]'),
         ('stage_decay', 0.0, r'config.finetune.stage_decay is 0.0; expected in \(0, 1\]'),
         ('unfreeze', ((0.0, 'bneck_9'),), "names 'bneck_9'; expected one of stem, bneck_1, "),
         ('unfreeze', ((1.0, 'head'),), r'expected \(epoch, stage\) from epoch 0 on, in rising'),
