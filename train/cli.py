@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from absl import app, flags, logging
 
 
-def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
+def run(
+    main: Callable[..., None], define_flags: Callable[[], None], *, positional: str = ''
+) -> None:
     """Defines and parses the flags and calls `main`.
 
     An error that a person can mend ends the program with one line on standard error and exit code
@@ -19,6 +21,8 @@ def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
       main: reads the flags and does the work.
       define_flags: defines them; not done at import, so that several command lines fit into one
         process.
+      positional: what arguments that are no flags stand for, such as 'IMAGES': at least one is
+        expected, and `main` takes their list. '' refuses them.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # no device chatter around our output
     logging.set_verbosity(logging.WARNING)
@@ -26,13 +30,15 @@ def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
     def parse(argv: list[str]) -> list[str]:
         with _one_line_errors(), _config_errors():
             rest = flags.FLAGS(argv)
-            if len(rest) > 1:
+            if positional and len(rest) == 1:
+                raise ValueError(f'expected {positional} beside the flags (see --help)')
+            if len(rest) > 1 and not positional:
                 raise ValueError(f'unexpected argument {rest[1]!r}; every option starts with --')
             return rest
 
-    def call(_: list[str]) -> None:
+    def call(argv: list[str]) -> None:
         with _one_line_errors():
-            main()
+            main(*([argv[1:]] if positional else []))
 
     # A config flag reads its overrides when it is defined, and finds unknown fields then.
     with _one_line_errors(), _config_errors():

@@ -10,11 +10,11 @@ def no_flags():
     pass
 
 
-def run(monkeypatch, main, *arguments, define_flags=no_flags):
+def run(monkeypatch, main, *arguments, define_flags=no_flags, positional=''):
     """Runs `main` as a command line; its exit code."""
     monkeypatch.setattr('sys.argv', ['program', *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.run(main, define_flags)
+        cli.run(main, define_flags, positional=positional)
     return ended.value.code
 
 
@@ -82,3 +82,14 @@ def test_a_positional_argument_is_refused_before_the_run(monkeypatch, capsys):
     assert run(monkeypatch, lambda: calls.append('main'), 'small') == 2
     assert calls == []
     assert "unexpected argument 'small'" in capsys.readouterr().err
+
+
+def test_a_command_that_takes_positional_arguments_gets_them(monkeypatch):
+    calls = []
+    assert not run(monkeypatch, calls.append, 'a.jpg', '--', '-b.jpg', positional='IMAGES')
+    assert calls == [['a.jpg', '-b.jpg']]
+
+
+def test_positional_arguments_that_lack_are_asked_for(monkeypatch, capsys):
+    assert run(monkeypatch, failing(TypeError()), positional='IMAGES') == 2
+    assert capsys.readouterr().err == 'error: expected IMAGES beside the flags (see --help)\n'

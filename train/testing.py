@@ -1,4 +1,4 @@
-"""What tests of runs share: the arrays that a run left, and a hand in the middle of one."""
+"""What tests share: the arrays that a run left, a hand in the middle of one, .tflite files."""
 
 import os
 from collections.abc import Callable
@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from train import checkpoint
+from train.card_file import write_card
+from train.run import Run
+from train.tflite_file import read_identity
 from train.trainer import Trainer
 
 OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'  # the one entry of a checkpoint that is no array
@@ -47,3 +51,34 @@ def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], o
 def send(number: int) -> Callable[[], None]:
     """Sends this process a signal."""
     return lambda: os.kill(os.getpid(), number)
+
+
+def write_tflite(
+    path: Path,
+    model: tf_keras.Model,
+    run: Run | None = None,
+    *,
+    images: np.ndarray | None = None,
+    probabilities: bool = False,
+) -> Path:
+    """Converts a model as TensorFlow does it, to int8 where there are images for the ranges.
+
+    With a run, the file gets a card that tells of it.
+    """
+    shape = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+    finish = tf.nn.softmax if probabilities else tf.identity
+    serve = tf.function(lambda image: finish(model(image, training=False)))
+    function = serve.get_concrete_function(shape)
+    holder = tf.Module()  # of the variables; a model would be traced layer by layer
+    holder.held = function.variables
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
+    if images is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    path.write_bytes(converter.convert())
+    if run is not None:
+        activation = 'softmax' if probabilities else 'none (logits)'
+        sha256, _ = read_identity(path)
+        write_card(path, {'sha256': sha256, 'output': {'activation': activation}, **run.to_state()})
+    return path

@@ -135,12 +135,28 @@ def _count(names: Any) -> dict[str, int]:
     return dict(sorted(collections.Counter(names).items()))
 
 
+def ends_with_softmax(path: str | os.PathLike) -> bool:
+    """Whether the first output of a file is that of a softmax, whatever its dtype and shape."""
+    interpreter = open_interpreter(path, delegate=False)
+    ops = interpreter._get_ops_details()
+    made_by = {int(t): op for op in ops for t in op['outputs']}
+    op = made_by.get(interpreter.get_output_details()[0]['index'])
+    while op is not None and op['op_name'] in ('QUANTIZE', 'DEQUANTIZE', 'RESHAPE'):
+        op = made_by.get(int(op['inputs'][0]))
+    return op is not None and op['op_name'] == 'SOFTMAX'
+
+
 class TFLiteModel:
     """Runs a classification file on batches of images, one image a call.
 
     Args:
       path: a .tflite file with one image input [1, H, W, C] and one output.
       threads: of the runtime.
+      delegate: whether XNNPACK takes part.
+
+    Attributes:
+      input_shapes: of every input; the first one is fed.
+      output_shapes: of every output; the first one is read.
     """
 
     def __init__(self, path: str | os.PathLike, *, threads: int = 1, delegate: bool = True) -> None:
@@ -149,8 +165,11 @@ class TFLiteModel:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, error) from error
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        self._input, self._output = inputs[0], outputs[0]
+        self.input_shapes = [tuple(int(side) for side in d['shape']) for d in inputs]
+        self.output_shapes = [tuple(int(side) for side in d['shape']) for d in outputs]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Maps float images [N, H, W, C] in [-1, 1] to the real values of the output, [N, …]."""

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from train.tflite_file import dequantize, dissect, open_interpreter, quantize, read_identity
+from train.testing import write_tflite
+from train.tflite_file import (
+    dequantize,
+    dissect,
+    ends_with_softmax,
+    open_interpreter,
+    quantize,
+    read_identity,
+)
 
 
 @pytest.mark.parametrize('content', [b'', b'hello', b'\x00' * 100, b'PK\x03\x04TFLITE'])
@@ -35,3 +43,12 @@ def test_real_values_survive_the_way_through_a_tensor():
 def test_values_beyond_the_range_are_clipped():
     detail = {'dtype': np.uint8, 'quantization': (1.0, 128)}
     assert quantize(np.array([-1000.0, 1000.0]), detail).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize('probabilities', [True, False])
+@pytest.mark.parametrize('quantized', [True, False])
+def test_a_softmax_at_the_end_is_seen(tmp_path, tiny_model, soft_images, probabilities, quantized):
+    images = soft_images(8) if quantized else None
+    path = tmp_path / 'x.tflite'
+    write_tflite(path, tiny_model, images=images, probabilities=probabilities)
+    assert ends_with_softmax(path) == probabilities

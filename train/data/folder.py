@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.images import IMAGE_ENDINGS, read_image
 from train.data.source import Source, Split
 
-IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif')
 VAL_NAMES = ('val', 'validation', 'test')
 MOST_NAMED = 5  # bad files named in a message
 
@@ -131,11 +131,9 @@ def _readable(files: Listing, split: str, config: ConfigDict) -> Listing:
 def _fault(file: str) -> str | None:
     """Why the pipeline could not decode a file, or None."""
     try:
-        tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
-    except tf.errors.OpError as e:
-        if os.path.isfile(file) and os.path.getsize(file) == 0:
-            return 'empty file'
-        return 'no such file' if isinstance(e, tf.errors.NotFoundError) else 'damaged or no image'
+        read_image(file)
+    except ValueError as e:
+        return str(e)
     return None
 
 

@@ -43,7 +43,7 @@ def open_source(config: ConfigDict) -> Source:
       ValueError: there is no such dataset, or it is not laid out as expected.
     """
     source = _open(config)
-    return _with_background(source) if config.background else source
+    return with_background(source) if config.background else source
 
 
 def _open(config: ConfigDict) -> Source:
@@ -81,7 +81,7 @@ def shuffled_in_memory(
     return shuffled
 
 
-def _with_background(source: Source) -> Source:
+def with_background(source: Source) -> Source:
     """The source with one more class before all others, as released ImageNet weights have it."""
 
     def shift(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

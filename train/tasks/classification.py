@@ -72,10 +72,13 @@ class Classification:
         return mix({**finished, 'share': batch['share']}, len(self.labels))
 
     def eval_example(self, raw: Batch) -> Batch:
-        """Decodes one example for evaluation: the central crop."""
+        """Decodes one example for evaluation."""
+        return {'image': self.eval_image(raw['image']), 'label': raw['label']}
+
+    def eval_image(self, encoded: tf.Tensor) -> tf.Tensor:
+        """What evaluation takes of an image: its central crop, [H, W, 3] uint8."""
         crop = self.config.augment.eval_crop
-        image = augment.center_crop(raw['image'], self.resolution, crop)
-        return {'image': image, 'label': raw['label']}
+        return augment.center_crop(encoded, self.resolution, crop)
 
     def eval_batch(self, batch: Batch) -> Batch:
         """Finishes a batch for evaluation: the range [-1, 1]."""

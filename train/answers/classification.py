@@ -1,0 +1,60 @@
+"""What people see of a classifier's answers: labels with scores, captions, a report."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+import tensorflow as tf
+
+from train.answers.classification_report import write_report
+from train.answers.sheet import GREY, Line, Tile, thumbnail
+
+__all__ = ['HEAD', 'Prediction', 'details', 'predictions', 'rows', 'tile', 'write_report']
+
+HEAD = ('label', 'score')  # of the columns that `rows` fills
+_CAPTIONED = 3  # predictions under a picture
+
+
+class Prediction(TypedDict):
+    """A class and its probability in [0, 1], in plain JSON values."""
+
+    label: str
+    score: float
+
+
+def predictions(
+    logits: np.ndarray, scores: np.ndarray, labels: Sequence[str], top: int
+) -> list[list[Prediction]]:
+    """The `top` classes of each image, the best first.
+
+    Args:
+      logits: [N, k]; by them classes are ordered, as in evaluation.
+      scores: their probabilities, which may have no more digits to tell two classes apart.
+      labels: of the k classes.
+      top: how many; all where there are fewer.
+    """
+    # Stable: of equal logits the first class counts, as in evaluation.
+    order = np.argsort(-logits, axis=-1, kind='stable')[:, :top]
+    return [
+        [{'label': labels[number], 'score': float(row[number])} for number in best]
+        for row, best in zip(scores, order, strict=True)
+    ]
+
+
+def rows(found: Sequence[Prediction]) -> list[tuple[str, str]]:
+    """An image's lines of a table."""
+    return [(prediction['label'], f'{prediction["score"]:.1%}') for prediction in found]
+
+
+def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction]) -> Tile:
+    """An image [H, W, 3] uint8 with what it is taken for."""
+    captions = [
+        Line(label, score, bold=number == 0) if number == 0 else Line(label, score, color=GREY)
+        for number, (label, score) in enumerate(rows(found[:_CAPTIONED]))
+    ]
+    return Tile(thumbnail(pixels), (*captions, Line(name, color=GREY)))
+
+
+def details(scores: np.ndarray, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a report needs of each example beside what the task keeps, arrays with leading N."""
+    return {'label': batch['label'], 'score': tf.reduce_max(scores, axis=-1)}

@@ -1,0 +1,136 @@
+"""Sheets of pictures with a few words under each, as PNG files."""
+
+import dataclasses
+import functools
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from train.files import write_file
+
+BLACK, GREY, RED = '#111111', '#666666', '#b3261e'
+PICTURE = 200  # side of a picture, pixels
+COLUMNS, ROWS = 8, 6  # of a full page
+_TITLE_SIZE, _TEXT_SIZE = 20, 15
+_LINE, _GAP, _MARGIN = 20, 16, 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of text; `right` is told apart at the right end and never cut off."""
+
+    text: str
+    right: str = ''
+    color: str = BLACK
+    bold: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A picture of at most PICTURE² pixels with what stands under it."""
+
+    picture: Image.Image
+    lines: tuple[Line, ...]
+
+
+def thumbnail(pixels: np.ndarray) -> Image.Image:
+    """[H, W, 3] uint8 as a picture for a tile: small ones are enlarged."""
+    height, width = pixels.shape[:2]
+    factor = PICTURE / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+class Sheet:
+    """Writes pages as they fill: sheet.png, then sheet_2.png, sheet_3.png, …
+
+    Args:
+      path: of the first page.
+      title: of every page.
+
+    Attributes:
+      paths: what was written.
+    """
+
+    def __init__(self, path: str | Path, title: str) -> None:
+        self.paths: list[Path] = []
+        self._path, self._title = Path(path), title
+        self._tiles: list[Tile] = []
+
+    def add(self, tile: Tile) -> None:
+        """Adds a tile, from left to right and from the top down."""
+        self._tiles.append(tile)
+        if len(self._tiles) == COLUMNS * ROWS:
+            self._write()
+
+    def close(self) -> None:
+        """Writes the page that is not full."""
+        if self._tiles:
+            self._write()
+
+    def _write(self) -> None:
+        number = len(self.paths) + 1
+        title = self._title if number == 1 else f'{self._title} ({number})'
+        path = self._path
+        if number > 1:
+            path = path.with_name(f'{path.stem}_{number}{path.suffix}')
+        content = io.BytesIO()
+        draw_page(self._tiles, title).save(content, 'PNG')
+        write_file(path, content.getvalue())
+        self.paths.append(path)
+        self._tiles = []
+
+
+def draw_page(tiles: list[Tile], title: str) -> Image.Image:
+    """Tiles in rows under a title; every row is as high as its highest text."""
+    columns = min(COLUMNS, max(3, len(tiles)))
+    width = 2 * _MARGIN + columns * PICTURE + (columns - 1) * _GAP
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    heights = [PICTURE + 6 + _LINE * max(len(t.lines) for t in row) + _GAP for row in rows]
+    top = _MARGIN + _TITLE_SIZE + _GAP
+    page = Image.new('RGB', (width, top + sum(heights) + _MARGIN - _GAP), 'white')
+    draw = ImageDraw.Draw(page)
+    title = _fitting(title, width - 2 * _MARGIN, _font(_TITLE_SIZE, True))
+    draw.text((_MARGIN, _MARGIN - 6), title, BLACK, _font(_TITLE_SIZE, True))
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            _draw_tile(page, draw, tile, _MARGIN + column * (PICTURE + _GAP), top)
+        top += height
+    return page
+
+
+def _draw_tile(
+    page: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int
+) -> None:
+    draw.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), '#f0f0f0')
+    width, height = tile.picture.size
+    page.paste(tile.picture, (left + (PICTURE - width) // 2, top + (PICTURE - height) // 2))
+    y = top + PICTURE + 6
+    for line in tile.lines:
+        font = _font(_TEXT_SIZE, line.bold)
+        right_width = font.getlength(line.right)
+        space = PICTURE - (right_width + 8 if line.right else 0)
+        draw.text((left, y), _fitting(line.text, space, font), line.color, font)
+        draw.text((left + PICTURE - right_width, y), line.right, line.color, font)
+        y += _LINE
+
+
+def _fitting(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """Text on one line, cut off where it is wider than `width` pixels."""
+    text = ' '.join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f'{text}…') > width:
+        text = text[:-1]
+    return f'{text.rstrip()}…'
+
+
+@functools.cache
+def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings: Latin, Greek, Cyrillic and more."""
+    import matplotlib as mpl
+
+    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    return ImageFont.truetype(str(Path(mpl.get_data_path(), 'fonts', 'ttf', name)), size)

@@ -1,0 +1,145 @@
+"""Labels and scores of images, by a run or a .tflite file.
+
+    python -m train.predict --model=runs/photos photo.jpg
+    python -m train.predict --model=exported/small_int8.tflite --top=5 --format=json PHOTOS
+    python -m train.predict --model=runs/photos --sheet=contact.png PHOTOS more/*.png
+
+An argument is a file or a folder, which is walked. What cannot be decoded is named and left out.
+Images are prepared as in evaluation; an EXIF orientation is not followed, there or here.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from train import cli
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from train.predictor import Predictor
+
+FLAGS = flags.FLAGS
+BATCH_SIZE = 32  # images; decoded ones wait in memory
+
+
+def define_flags() -> None:
+    """Defines the flags."""
+    flags.DEFINE_string('model', None, 'A .tflite file or the folder of a run.', required=True)
+    flags.DEFINE_integer('top', 3, 'How many labels an image gets.', lower_bound=1)
+    flags.DEFINE_enum('format', 'table', ['table', 'json'], 'What is printed.')
+    flags.DEFINE_string(
+        'sheet', None, 'PNG file for the images with their labels; more than 48 take more pages.'
+    )
+    flags.DEFINE_string('labels', None, 'File with the name of each class, a line each.')
+
+
+def main(arguments: list[str]) -> None:
+    """Flags to one call."""
+    if FLAGS.sheet is not None and not FLAGS.sheet.lower().endswith('.png'):
+        raise ValueError(f'--sheet is {FLAGS.sheet}; expected a .png file')
+    cli.import_tensorflow()
+    from train.answers import ANSWERS
+    from train.answers.sheet import Sheet
+    from train.classes import read_labels
+    from train.data.images import find_images
+    from train.predictor import open_predictor
+
+    files = find_images(arguments)
+    predictor = open_predictor(FLAGS.model, read_labels(FLAGS.labels) if FLAGS.labels else None)
+    for note in predictor.notes:
+        print(f'note: {note}', file=sys.stderr)
+    shown = ANSWERS[predictor.config.task]
+    sheet = Sheet(FLAGS.sheet, f'What {predictor.name} answers') if FLAGS.sheet else None
+    found = []
+    for file, pixels, predictions in predict(predictor, files, FLAGS.top):
+        found.append({'file': file, 'predictions': predictions})
+        if sheet:
+            sheet.add(shown.tile(pixels, Path(file).name, predictions))
+    if not found:
+        raise ValueError(f'none of {len(files)} images can be decoded')
+    if sheet:
+        sheet.close()
+        print('\n'.join(f'sheet: {path}' for path in sheet.paths), file=sys.stderr)
+    if FLAGS.format == 'json':
+        print(json.dumps(found, indent=1))
+    else:
+        print(_table(found, shown))
+
+
+def predict(
+    predictor: 'Predictor', files: list[str], top: int
+) -> Iterator[tuple[str, 'np.ndarray', list]]:
+    """Asks a model of images; those that cannot be decoded are named on standard error.
+
+    Args:
+      predictor: the model.
+      files: of images.
+      top: how many predictions each gets.
+
+    Yields:
+      A file, its pixels [H, W, 3] uint8 and its predictions, in the order of the files.
+    """
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    from train.answers import ANSWERS
+    from train.data.images import read_image
+
+    shown, task = ANSWERS[predictor.config.task], predictor.task
+    # Traced here: threads that meet it untraced would each do that.
+    prepare = tf.function(task.eval_image).get_concrete_function(tf.TensorSpec([], tf.string))
+
+    def read(file: str) -> Any:
+        try:
+            content, pixels = read_image(file)
+            return file, pixels.numpy(), prepare(tf.constant(content))
+        except (ValueError, tf.errors.OpError) as e:
+            return file, None, e
+
+    batches = [files[i : i + BATCH_SIZE] for i in range(0, len(files), BATCH_SIZE)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in tqdm(batches, desc='predict', disable=None):
+            came = list(pool.map(read, batch))
+            for file, pixels, fault in came:
+                if pixels is None:
+                    print(f'warning: {file} is left out: {fault}', file=sys.stderr)
+            good = [(file, pixels, image) for file, pixels, image in came if pixels is not None]
+            if not good:
+                continue
+            images = task.eval_batch({'image': tf.stack([image for _, _, image in good])})['image']
+            logits = predictor.logits(images.numpy())
+            answers = shown.predictions(logits, predictor.scores(logits), task.labels, top)
+            for (file, pixels, _), predictions in zip(good, answers, strict=True):
+                yield file, pixels, predictions
+
+
+def _table(found: list[dict], shown: Any) -> str:
+    """A line a prediction, the file in the first of an image's."""
+    lines = [('file', *shown.HEAD)]
+    for image in found:
+        for number, cells in enumerate(shown.rows(image['predictions'])):
+            lines.append((image['file'] if number == 0 else '', *cells))
+    cells = [[_printable(cell) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False))
+        + '  '
+        + line[-1].rjust(widths[-1])
+        for line in cells
+    )
+
+
+def _printable(text: str) -> str:
+    """Text of unknown origin on one line of a terminal."""
+    return ''.join(sign if sign.isprintable() else '�' for sign in text)
+
+
+if __name__ == '__main__':
+    cli.run(main, define_flags, positional='images or folders')
