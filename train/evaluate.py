@@ -52,9 +52,9 @@ def main() -> None:
         raise ValueError(f'{FLAGS.model} does not tell its dataset; give it by --dataset')
     source = open_matching(config, predictor.task.labels, FLAGS.model)
     split = source.train if FLAGS.split == 'train' else source.val
-    statistics = measure(predictor, split)
     output = Path(FLAGS.output)
     os.makedirs(output, exist_ok=True)
+    statistics = measure(predictor, split)
     evaluation = Evaluation(
         model=FLAGS.model,
         dataset=source.name,

@@ -42,8 +42,8 @@ def define_flags() -> None:
 
 def main(arguments: list[str]) -> None:
     """Flags to one call."""
-    if FLAGS.sheet is not None and not FLAGS.sheet.lower().endswith('.png'):
-        raise ValueError(f'--sheet is {FLAGS.sheet}; expected a .png file')
+    if FLAGS.sheet is not None:
+        _check_sheet(Path(FLAGS.sheet))
     cli.import_tensorflow()
     from train.answers import ANSWERS
     from train.answers.sheet import Sheet
@@ -71,6 +71,12 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(found, indent=1))
     else:
         print(_table(found, shown))
+
+
+def _check_sheet(path: Path) -> None:
+    """Refuses at the start what could not be written at the end."""
+    if path.suffix.lower() != '.png' or not path.parent.is_dir():
+        raise ValueError(f'--sheet is {path}; expected a .png file in a folder that is there')
 
 
 def predict(

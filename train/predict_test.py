@@ -24,6 +24,7 @@ BAD = {
     'no such format': (['--model=run', '--format=xml', 'a.jpg'], '--format=xml'),
     'top 0': (['--model=run', '--top=0', 'a.jpg'], '--top=0'),
     'sheet of another kind': (['--model=run', '--sheet=x.jpg', 'a.jpg'], 'expected a .png file'),
+    'sheet nowhere': (['--model=run', '--sheet=gone/x.png', 'a.jpg'], 'in a folder that is there'),
     'empty folder': (['--model=run', 'empty'], 'empty holds no image'),
     'no labels': (['--model=run', '--labels=gone.txt', 'a.jpg'], 'gone.txt'),
     'nothing decodes': (['--model=run', 'bad.jpg', 'gone.jpg'], 'none of 2 images can be decoded'),
