@@ -5,7 +5,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 DEMO := runs/demo
 
-.PHONY: help setup demo test test-fast lint types bazel-test aarch64 adbd web bench lock clean
+.PHONY: help setup demo test test-fast lint types bazel-test aarch64 adbd web bench paper-grid lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -60,9 +60,9 @@ web: ## LiteRT.js beside the page of benchmark/web.py, which then measures in br
 bench: setup ## speed beside tf_keras.applications, in one run, as ratios (15 minutes)
 	$(RUN) -m benchmark.peers --output=runs/bench.json
 
-paper-grid: setup ## the paper's tables and figures: 176 files built, measured, reported (15 minutes)
+paper-grid: setup ## the paper's tables and figures: 176 files built, measured, reported (15 minutes; on phones: MEASURE='--device=adb --serial=… --benchmark_model=…')
 	$(RUN) -m benchmark.paper_grid --output=runs/paper-grid/models
-	$(RUN) -m benchmark.main --models=runs/paper-grid/models --rounds=20 --output=runs/paper-grid/results.json
+	$(RUN) -m benchmark.main --models=runs/paper-grid/models --rounds=20 $(MEASURE) --output=runs/paper-grid/results.json
 	$(RUN) -m benchmark.report --models=runs/paper-grid/models --results=runs/paper-grid/results.json --output=runs/paper-grid
 
 lock: ## resolve pyproject.toml anew into the lock files, for every Python at once
