@@ -18,7 +18,12 @@ from pathlib import Path
 from absl import flags
 
 from benchmark import measuring_flags, session
-from benchmark.blocks.block_report import Measured, plot_blocks, prediction_table, report_markdown
+from benchmark.blocks.block_report import (
+    MeasuredNetwork,
+    plot_blocks,
+    prediction_table,
+    report_markdown,
+)
 from benchmark.blocks.latency_table import Row, read_rows, write_table
 from benchmark.blocks.parts import FORMS, SCHEMES, Network, Part, overhead, part_of
 from benchmark.device import Case, Device
@@ -190,8 +195,8 @@ def _groups(networks: Sequence[Network]) -> list[list[list[Part]]]:
     return list(groups.values())
 
 
-def _measured(network: Network, latencies: dict[str, Latency]) -> Measured:
-    return Measured(
+def _measured(network: Network, latencies: dict[str, Latency]) -> MeasuredNetwork:
+    return MeasuredNetwork(
         network,
         latencies[network.key],
         {name: latencies[part.key] for name, part in network.parts.items()},

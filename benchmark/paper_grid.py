@@ -1,4 +1,4 @@
-"""Builds the files of the paper's tables and figures (benchmark/grid.py), each with its card.
+"""Builds the files of the paper's tables and figures (benchmark/paper/grid.py), each with its card.
 
     python -m benchmark.paper_grid --output=runs/paper-grid/models
     python -m benchmark.paper_grid --output=runs/paper-grid/models --workdirs=runs/large,runs/small \\
@@ -100,7 +100,7 @@ def find_runs(workdirs: Sequence[str]) -> dict[str, TrainedRun]:
             raise ValueError(
                 f'--workdirs: {workdir} is {run.spec.name} × {run.config.model.multiplier:g} at '
                 f'{height}×{width} with {run.config.model.input_channels} channels, which no file '
-                'of the grid is; see benchmark/grid.py'
+                'of the grid is; see benchmark/paper/grid.py'
             )
         if key in runs:
             raise ValueError(

@@ -16,7 +16,7 @@ from absl import flags
 
 from benchmark import page
 from benchmark.paper import figures, figures_ablations, report_claims, report_tables
-from benchmark.paper.measured import DeviceResults, Measured, read
+from benchmark.paper.measured import DeviceResults, MeasuredGrid, read
 from benchmark.paper.paper_tables import TABLES
 from train import cli
 from train.files import write_file
@@ -89,7 +89,7 @@ def _line(device: DeviceResults) -> str:
     )
 
 
-def _devices(measured: Measured) -> list[str]:
+def _devices(measured: MeasuredGrid) -> list[str]:
     """What measured, and how; a list item a device, then its warnings."""
     items = [
         f'- {escape(device.name)}: {_values(device.facts)}. '
@@ -109,7 +109,7 @@ def _values(values: dict[str, Any]) -> str:
     return ', '.join(f'{escape(name)} {escape(value)}' for name, value in values.items())
 
 
-def _figures(measured: Measured, output: Path) -> list[str]:
+def _figures(measured: MeasuredGrid, output: Path) -> list[str]:
     """Draws the figures; their Markdown."""
     drawn = {
         'figure_1.png': lambda path: figures.figure_1(measured, path),
@@ -126,7 +126,7 @@ def _figures(measured: Measured, output: Path) -> list[str]:
     return blocks
 
 
-def _notes(measured: Measured) -> list[str]:
+def _notes(measured: MeasuredGrid) -> list[str]:
     """What was left aside, a list item each."""
     notes = [f'- {escape(note)}' for note in measured.notes]
     for device in measured.devices:

@@ -8,7 +8,7 @@ from benchmark.device import Case
 from benchmark.latency import summarize, turn_of
 from benchmark.paper import report_tables
 from benchmark.paper.grid import ENTRIES, Entry
-from benchmark.paper.measured import Accuracy, DeviceResults, Measured
+from benchmark.paper.measured import Accuracy, DeviceResults, MeasuredGrid
 from benchmark.paper.paper_tables import TABLE_3, TABLE_5, TABLE_7
 from benchmark.session import Protocol
 from mobilenet_v3.spec_file import to_dict
@@ -112,8 +112,8 @@ def test_names_of_others_stay_text(measured_files, tmp_path):
 def test_figures_can_be_drawn_of_nothing_and_of_everything(tmp_path):
     everything = {key: 1.0 + i / 10 for i, key in enumerate(ENTRIES)}
     for measured in (
-        Measured((device({}),), {}, ()),
-        Measured((device(everything), device(everything, 'pixel_3')), {}, ()),
+        MeasuredGrid((device({}),), {}, ()),
+        MeasuredGrid((device(everything), device(everything, 'pixel_3')), {}, ()),
     ):
         blocks = report._figures(measured, tmp_path)
         assert len(blocks) == 3 * len(PICTURES)
@@ -128,13 +128,13 @@ def test_a_caption_names_what_is_not_drawn(tmp_path):
         for network in ('large', 'small')
         for r in (96, 128, 160, 192)
     }
-    caption = report._figures(Measured((device({}),), resolutions, ()), tmp_path)[11]
+    caption = report._figures(MeasuredGrid((device({}),), resolutions, ()), tmp_path)[11]
     assert caption.endswith('No accuracy is known of: Large 256², Small 256².')
 
 
 def test_each_form_and_each_device_has_its_column():
     decomposed = f'{LARGE}_decomposed'
-    measured = Measured(
+    measured = MeasuredGrid(
         (device({LARGE: 1.0, decomposed: 2.0}), device({decomposed: 3.0}, 'b')), {}, ()
     )
     text = report_tables.render(TABLE_5, measured)
@@ -146,13 +146,13 @@ def test_each_form_and_each_device_has_its_column():
 
 def test_an_accuracy_on_imagenet_has_no_mark():
     accuracies = {LARGE: Accuracy(0.7521, 50_000, 'imagenet2012', True)}
-    text = report_tables.render(TABLE_3, Measured((device({}),), accuracies, ()))
+    text = report_tables.render(TABLE_3, MeasuredGrid((device({}),), accuracies, ()))
     assert '| V3-Large 1.0 | 75.2 (75.2) |' in text
     assert '‡' not in text
 
 
 def test_a_table_that_nothing_fills_says_so():
-    text = report_tables.render(TABLE_7, Measured((device({}),), {}, ()))
+    text = report_tables.render(TABLE_7, MeasuredGrid((device({}),), {}, ()))
     assert text.endswith('No network here has this head yet: every cell of ours is missing.')
     assert '| 8 | V3 | yes | LR-ASPP | 128 | missing (72.36) | missing (1.51) |' in text
     assert '||' not in text

@@ -21,7 +21,7 @@ COLORS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class MeasuredNetwork:
     """A network and its parts, measured in one run.
 
     Attributes:
@@ -80,7 +80,11 @@ class Measured:
 
 
 def report_markdown(
-    measured: Sequence[Measured], *, device: str, facts: dict[str, Any], protocol: dict[str, Any]
+    measured: Sequence[MeasuredNetwork],
+    *,
+    device: str,
+    facts: dict[str, Any],
+    protocol: dict[str, Any],
 ) -> str:
     """Tables of every network's parts, then of how well they predict the whole.
 
@@ -102,7 +106,7 @@ def report_markdown(
     return '\n\n'.join(sections) + '\n'
 
 
-def network_table(forms: Sequence[Measured]) -> str:
+def network_table(forms: Sequence[MeasuredNetwork]) -> str:
     """The parts of one network, a line each, in all the forms that were measured."""
     pairs = _pairs(forms)
     head = ['part', 'what it is']
@@ -125,7 +129,7 @@ def network_table(forms: Sequence[Measured]) -> str:
     return aligned(rows)
 
 
-def prediction_table(measured: Sequence[Measured]) -> str:
+def prediction_table(measured: Sequence[MeasuredNetwork]) -> str:
     """Measured and predicted latency of every network, and the median error."""
     head = [
         'network',
@@ -160,7 +164,7 @@ def _summary(errors: Sequence[float]) -> str:
     return f'median {statistics.median(sizes):.1%}, largest {max(sizes):.1%}'
 
 
-def plot_blocks(path: str | os.PathLike, measured: Sequence[Measured]) -> None:
+def plot_blocks(path: str | os.PathLike, measured: Sequence[MeasuredNetwork]) -> None:
     """Draws the parts of every network, a panel each: parts on x, a bar for every form."""
     import matplotlib
 
@@ -179,7 +183,7 @@ def plot_blocks(path: str | os.PathLike, measured: Sequence[Measured]) -> None:
     write_file(path, content.getvalue())
 
 
-def _draw(axis: Any, name: str, forms: Sequence[Measured]) -> None:
+def _draw(axis: Any, name: str, forms: Sequence[MeasuredNetwork]) -> None:
     names = list(forms[0].parts)
     width = 0.84 / len(forms)
     top = _top(forms)
@@ -213,7 +217,7 @@ def _draw(axis: Any, name: str, forms: Sequence[Measured]) -> None:
     axis.legend(frameon=False, ncols=2, loc='upper center', bbox_to_anchor=(0.5, -0.2))
 
 
-def _top(forms: Sequence[Measured]) -> float:
+def _top(forms: Sequence[MeasuredNetwork]) -> float:
     """Where the axis ends: one slow form, such as int8 fused, must not flatten all the others."""
     highest = sorted(max(x.median_ms for x in form.parts.values()) for form in forms)
     usual = highest[-2] if len(highest) > 1 else highest[-1]
@@ -228,14 +232,14 @@ def _spread(latency: Latency) -> tuple[float, float, float]:
     return max(0.0, middle - low), middle, max(0.0, high - middle)
 
 
-def _by_name(measured: Sequence[Measured]) -> list[tuple[str, list[Measured]]]:
-    groups: dict[str, list[Measured]] = {}
+def _by_name(measured: Sequence[MeasuredNetwork]) -> list[tuple[str, list[MeasuredNetwork]]]:
+    groups: dict[str, list[MeasuredNetwork]] = {}
     for m in measured:
         groups.setdefault(f'{m.network.name}, {m.network.resolution}²', []).append(m)
     return list(groups.items())
 
 
-def _pairs(forms: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
+def _pairs(forms: Sequence[MeasuredNetwork]) -> list[tuple[MeasuredNetwork, MeasuredNetwork]]:
     """Fused and decomposed of the same scheme."""
     by_form = {(form.network.scheme, form.network.hard_swish): form for form in forms}
     return [
@@ -245,7 +249,7 @@ def _pairs(forms: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
     ]
 
 
-def _ratio(fused: Measured, decomposed: Measured, name: str) -> str:
+def _ratio(fused: MeasuredNetwork, decomposed: MeasuredNetwork, name: str) -> str:
     if fused.network.parts[name].hard_swish == 'none':
         return '–'
     ratio: Ratio = ratio_of(fused.parts[name], decomposed.parts[name])

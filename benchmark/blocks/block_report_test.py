@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from benchmark.blocks.block_report import (
-    Measured,
+    MeasuredNetwork,
     network_table,
     plot_blocks,
     prediction_table,
@@ -31,7 +31,7 @@ def measured(name='small', scheme='float32', form='fused', factor=1.0, whole_ms=
     }
     total_ms = sum(part.median_ms for part in parts.values())
     whole = latency(total_ms if whole_ms is None else whole_ms, network.key)
-    return Measured(network, whole, parts, OVERHEAD_MS)
+    return MeasuredNetwork(network, whole, parts, OVERHEAD_MS)
 
 
 def test_shares_sum_to_one():

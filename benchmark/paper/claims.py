@@ -24,7 +24,7 @@ from typing import Literal
 
 from benchmark.latency import Ratio
 from benchmark.paper import grid
-from benchmark.paper.measured import IMAGENET_EXAMPLES, DeviceResults, Measured
+from benchmark.paper.measured import IMAGENET_EXAMPLES, DeviceResults, MeasuredGrid
 from mobilenet_v3.cost import count
 
 Sense = Literal['faster', 'slower', 'no slower']
@@ -111,7 +111,7 @@ def judge_latency(claim: LatencyClaim, device: DeviceResults) -> tuple[Ratio | N
 
 
 def judge_accuracy(
-    claim: AccuracyClaim, measured: Measured
+    claim: AccuracyClaim, measured: MeasuredGrid
 ) -> tuple[tuple[float, float] | None, Verdict]:
     """(Difference, half its 95 % interval) in points of top-1 on ImageNet, and what follows."""
     ours, theirs = (measured.imagenet_top1(key) for key in (claim.model, claim.baseline))

@@ -3,7 +3,7 @@ import pytest
 from benchmark.latency import Ratio, summarize, turn_of
 from benchmark.paper import claims
 from benchmark.paper.claims import AccuracyClaim, CountClaim, LatencyClaim
-from benchmark.paper.measured import Accuracy, DeviceResults, Measured
+from benchmark.paper.measured import Accuracy, DeviceResults, MeasuredGrid
 
 LARGE, V2 = 'large_1_224_float32', 'v2_1_224_float32'
 
@@ -96,7 +96,7 @@ def test_accuracy_decides_beyond_its_noise_and_on_imagenet_only(ours, theirs, co
     def accuracy(top1):
         return Accuracy(top1, 50_000, 'imagenet2012', comparable)
 
-    measured = Measured((), {LARGE: accuracy(ours), V2: accuracy(theirs)}, ())
+    measured = MeasuredGrid((), {LARGE: accuracy(ours), V2: accuracy(theirs)}, ())
     found, judged = claims.judge_accuracy(AccuracyClaim('', '', LARGE, V2, 3.2), measured)
     assert judged == verdict
     if comparable:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.paper.claims import madds
 from benchmark.paper.grid import ENTRIES, MULTIPLIERS, Entry
-from benchmark.paper.measured import Measured
+from benchmark.paper.measured import MeasuredGrid
 from benchmark.paper.paper_tables import README, TABLE_3, Table
 from benchmark.paper.top1 import SOURCES, Source, known_top1
 from train.plots import plain, pyplot
@@ -60,7 +60,7 @@ CURVES = (
 )
 
 
-def figure_1(measured: Measured, path: Path) -> str:
+def figure_1(measured: MeasuredGrid, path: Path) -> str:
     """Latency against top-1; returns what the caption has to say of this picture."""
     panels = 1 + len(measured.devices)
     figure, axes = pyplot().subplots(
@@ -86,7 +86,7 @@ def figure_1(measured: Measured, path: Path) -> str:
     )
 
 
-def figure_2(measured: Measured, path: Path) -> str:
+def figure_2(measured: MeasuredGrid, path: Path) -> str:
     """Multiply-adds against top-1."""
     figure, axis = pyplot().subplots(figsize=(8.4, 5.6), layout='constrained')
     for curve in CURVES:
@@ -126,7 +126,7 @@ def figure_6(path: Path) -> str:
 
 
 def known_points(
-    measured: Measured, curve: Curve, x_of: Callable[[str], float | None]
+    measured: MeasuredGrid, curve: Curve, x_of: Callable[[str], float | None]
 ) -> list[Point]:
     """The points of a curve whose x and accuracy are known."""
     points = []
@@ -244,7 +244,7 @@ def _ms_on(latencies: dict) -> Callable[[str], float | None]:
     return lambda key: latencies[key].median_ms if key in latencies else None
 
 
-def _undrawn(measured: Measured) -> str:
+def _undrawn(measured: MeasuredGrid) -> str:
     """Names the networks that no accuracy is known of."""
     names = [
         f'{curve.label} × {multiplier:g}'

@@ -26,7 +26,7 @@ from benchmark.paper.figures import (
     ticks,
 )
 from benchmark.paper.grid import ENTRIES, MULTIPLIERS, RESOLUTIONS, Entry
-from benchmark.paper.measured import DeviceResults, Measured
+from benchmark.paper.measured import DeviceResults, MeasuredGrid
 from benchmark.paper.paper_tables import TABLE_3, TABLE_5
 from benchmark.paper.top1 import known_top1
 from train.plots import plain, pyplot
@@ -51,7 +51,7 @@ STEPS = (
 _PHONES = (('P-1 ms', 'Pixel 1', ORANGE), ('P-2 ms', 'Pixel 2', GREEN), ('P-3 ms', 'Pixel 3', BLUE))
 
 
-def figure_7(measured: Measured, path: Path) -> str:
+def figure_7(measured: MeasuredGrid, path: Path) -> str:
     """Multipliers and resolutions: latency against top-1 where known, and multiply-adds."""
     figure, axes = _grid(len(measured.devices), 2, 4.8)
     for (left, right), device in zip(axes, measured.devices, strict=True):
@@ -79,7 +79,7 @@ def figure_7(measured: Measured, path: Path) -> str:
     )
 
 
-def figure_8(measured: Measured, path: Path) -> str:
+def figure_8(measured: MeasuredGrid, path: Path) -> str:
     """What h-swish costs over ReLU, optimized and not, by multiplier; and latency against top-1."""
     figure, axes = _grid(len(measured.devices), 2, 4.8)
     for (left, right), device in zip(axes, measured.devices, strict=True):
@@ -118,7 +118,7 @@ def figure_8(measured: Measured, path: Path) -> str:
     )
 
 
-def figure_9(measured: Measured, path: Path) -> str:
+def figure_9(measured: MeasuredGrid, path: Path) -> str:
     """Latency of each step from the seed to V3-Large, relative to the seed."""
     figure, axes = _grid(1, len(measured.devices), 4.6)
     for axis, device in zip(axes[0], measured.devices, strict=True):
@@ -165,7 +165,7 @@ def _ms(device: DeviceResults, key: str) -> float | None:
     return latency.median_ms if latency else None
 
 
-def _resolutions(measured: Measured, device: DeviceResults, network: str) -> list[Point]:
+def _resolutions(measured: MeasuredGrid, device: DeviceResults, network: str) -> list[Point]:
     points = []
     for resolution in RESOLUTIONS:
         key = Entry(network, resolution=resolution).key
@@ -175,7 +175,7 @@ def _resolutions(measured: Measured, device: DeviceResults, network: str) -> lis
     return points if len(points) > 1 else []  # 224² alone is a point of the multipliers
 
 
-def _missing_resolutions(measured: Measured) -> str:
+def _missing_resolutions(measured: MeasuredGrid) -> str:
     missing = [
         f'{name} {resolution}²'
         for name, network in (('Large', 'large'), ('Small', 'small'))
@@ -233,7 +233,7 @@ def _paper_over_relu(network: str, title: str) -> float:
 
 
 def _both_forms(
-    axis: Any, measured: Measured, device: DeviceResults, network: str, color: str
+    axis: Any, measured: MeasuredGrid, device: DeviceResults, network: str, color: str
 ) -> None:
     for suffix, style, face in (('', '-', color), ('_decomposed', '--', 'none')):
         points = []

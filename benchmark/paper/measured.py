@@ -81,7 +81,7 @@ class DeviceResults:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class MeasuredGrid:
     """All that a report is made of: devices, and accuracies by key."""
 
     devices: tuple[DeviceResults, ...]
@@ -94,7 +94,7 @@ class Measured:
         return accuracy.top1 * 100 if accuracy and accuracy.comparable else None
 
 
-def read(models: Sequence[str], results: Sequence[str]) -> Measured:
+def read(models: Sequence[str], results: Sequence[str]) -> MeasuredGrid:
     """Reads the cards of the folders `models` and the results files, and joins them.
 
     Of several files with one key the first of those with ImageNet's classes counts, of several
@@ -124,7 +124,7 @@ def read(models: Sequence[str], results: Sequence[str]) -> Measured:
             best = accuracies.setdefault(file.key, file.accuracy)
             if best is not file.accuracy:
                 notes.append(f'{file.name}: another file gives the accuracy of {file.key}')
-    return Measured(tuple(devices), accuracies, tuple(notes))
+    return MeasuredGrid(tuple(devices), accuracies, tuple(notes))
 
 
 def key_of(card: dict[str, Any]) -> str | None:

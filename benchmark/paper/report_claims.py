@@ -7,7 +7,7 @@ from typing import get_args
 from benchmark.latency import Ratio
 from benchmark.paper.claims import Verdict, judge_accuracy, judge_count, judge_latency, size
 from benchmark.paper.grid import Entry
-from benchmark.paper.measured import DeviceResults, Measured
+from benchmark.paper.measured import DeviceResults, MeasuredGrid
 from benchmark.paper.paper_claims import ACCURACY_CLAIMS, COUNT_CLAIMS, LATENCY_CLAIMS
 from benchmark.paper.paper_tables import REPRODUCED_TOP1, paper_top1
 from benchmark.paper.tradeoffs import findings, same_latency
@@ -24,7 +24,7 @@ HOW_TO_READ = (
 )
 
 
-def render(measured: Measured) -> str:
+def render(measured: MeasuredGrid) -> str:
     """Latency claims and trade-offs of every device, then accuracy and multiply-adds."""
     blocks = ['## The paper’s claims', HOW_TO_READ]
     for device in measured.devices:
@@ -76,7 +76,7 @@ def _effect(ratio: Ratio | None) -> str:
     return f'{100 * (ratio.median - 1):+.1f} %'.replace('-', '−') if ratio else NONE
 
 
-def _tradeoffs(measured: Measured, device: DeviceResults) -> list[str]:
+def _tradeoffs(measured: MeasuredGrid, device: DeviceResults) -> list[str]:
     rows = [[f.text, f.source, f.found, f.verdict] for f in findings(measured, device)]
     blocks = [markdown_table(['Claim', 'Source', 'found', 'verdict'], rows, left=4)]
     for network in ('large', 'small'):
@@ -99,7 +99,7 @@ def _tradeoffs(measured: Measured, device: DeviceResults) -> list[str]:
     return blocks
 
 
-def _accuracy(measured: Measured) -> list[str]:
+def _accuracy(measured: MeasuredGrid) -> list[str]:
     rows = []
     for claim in ACCURACY_CLAIMS:
         found, verdict = judge_accuracy(claim, measured)

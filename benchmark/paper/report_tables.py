@@ -2,7 +2,7 @@
 
 from benchmark.paper import grid
 from benchmark.paper.claims import madds
-from benchmark.paper.measured import Measured
+from benchmark.paper.measured import MeasuredGrid
 from benchmark.paper.paper_tables import Cell, Column, Row, Table
 from mobilenet_v3.cost import count
 from train.markdown import escape, markdown_table
@@ -12,7 +12,7 @@ NONE = '–'
 _ELSEWHERE = '‡'  # an accuracy that was not measured on ImageNet
 
 
-def render(table: Table, measured: Measured) -> str:
+def render(table: Table, measured: MeasuredGrid) -> str:
     """A table: ours first, the paper's in brackets; our latencies in columns of their own."""
     at = next(i for i, c in enumerate(table.columns) if c.quantity == 'latency')
     devices = [(device, *kind) for device in measured.devices for kind in table.latencies]
@@ -38,14 +38,14 @@ def _title(column: Column) -> str:
     return column.title if column.quantity == 'text' else f'{column.title} (paper)'
 
 
-def _cell(column: Column, figure: Cell, key: str | None, measured: Measured) -> str:
+def _cell(column: Column, figure: Cell, key: str | None, measured: MeasuredGrid) -> str:
     theirs = NONE if figure is None else str(figure)
     if column.quantity in ('text', 'latency'):
         return escape(theirs)
     return f'{_ours(column, key, measured)} ({theirs})'
 
 
-def _ours(column: Column, key: str | None, measured: Measured) -> str:
+def _ours(column: Column, key: str | None, measured: MeasuredGrid) -> str:
     """What is known here of a file: counted of its network, or told by its card."""
     if key is None:
         return MISSING
@@ -65,7 +65,7 @@ def _latency(row: Row, file: int, latencies: dict) -> str:
     return f'{latencies[key].median_ms:.2f}' if key in latencies else MISSING
 
 
-def _elsewhere(table: Table, measured: Measured) -> str:
+def _elsewhere(table: Table, measured: MeasuredGrid) -> str:
     """Where the accuracies come from that are not of ImageNet's validation images."""
     if all(column.quantity != 'top1' for column in table.columns):
         return ''

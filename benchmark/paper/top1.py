@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from typing import Literal
 
 from benchmark.paper import grid
-from benchmark.paper.measured import Measured
+from benchmark.paper.measured import MeasuredGrid
 from benchmark.paper.paper_tables import REPRODUCED_TOP1, paper_top1
 
 Source = Literal['measured here', 'the paper', 'independent reproduction']
 SOURCES: tuple[Source, ...] = ('measured here', 'the paper', 'independent reproduction')
 
 
-def known_top1(measured: Measured, key: str) -> tuple[float, Source] | None:
+def known_top1(measured: MeasuredGrid, key: str) -> tuple[float, Source] | None:
     """Percent and source: measured here, else the paper's, else a reproduction's; None if unknown."""
     readers = (measured.imagenet_top1, paper_top1, reproduced_top1)
     for source, read in zip(SOURCES, readers, strict=True):
@@ -23,7 +23,7 @@ def known_top1(measured: Measured, key: str) -> tuple[float, Source] | None:
     return None
 
 
-def curve_top1(measured: Measured, keys: Iterable[str]) -> tuple[list[float], Source] | None:
+def curve_top1(measured: MeasuredGrid, keys: Iterable[str]) -> tuple[list[float], Source] | None:
     """Percents of one source for all keys, so that they can be compared; None if there is none."""
     keys = list(keys)
     for source, read in (

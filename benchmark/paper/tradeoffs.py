@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.paper.claims import Verdict
 from benchmark.paper.grid import MULTIPLIERS, RESOLUTIONS, Entry
-from benchmark.paper.measured import DeviceResults, Measured
+from benchmark.paper.measured import DeviceResults, MeasuredGrid
 from benchmark.paper.paper_tables import paper_top1
 from benchmark.paper.top1 import SOURCES, curve_top1
 
@@ -48,7 +48,7 @@ class SameLatency:
     top1: float | None
 
 
-def findings(measured: Measured, device: DeviceResults) -> list[Finding]:
+def findings(measured: MeasuredGrid, device: DeviceResults) -> list[Finding]:
     """All of them, for one device."""
     return [
         _small_against_large(measured, device),
@@ -57,7 +57,7 @@ def findings(measured: Measured, device: DeviceResults) -> list[Finding]:
     ]
 
 
-def same_latency(measured: Measured, device: DeviceResults, network: str) -> list[SameLatency]:
+def same_latency(measured: MeasuredGrid, device: DeviceResults, network: str) -> list[SameLatency]:
     """Each measured resolution of a network beside the multiplier of the same latency."""
     curve = _multiplier_curve(device, network)
     known = curve_top1(measured, [Entry(network, m).key for m, _ in curve]) if curve else None
@@ -74,7 +74,7 @@ def same_latency(measured: Measured, device: DeviceResults, network: str) -> lis
     return rows
 
 
-def _small_against_large(measured: Measured, device: DeviceResults) -> Finding:
+def _small_against_large(measured: MeasuredGrid, device: DeviceResults) -> Finding:
     text = 'V3-Small is nearly 3 points more accurate than V3-Large narrowed to its latency'
     source, small = '§6.2, Fig. 7', Entry('small').key
     latency, curve = device.latency(small), _multiplier_curve(device, 'large')
@@ -106,7 +106,7 @@ def _small_against_large(measured: Measured, device: DeviceResults) -> Finding:
 
 
 def _resolution_against_multiplier(
-    measured: Measured, device: DeviceResults, network: str
+    measured: MeasuredGrid, device: DeviceResults, network: str
 ) -> Finding:
     text = f'resolution is a better trade-off than multiplier (V3-{network.capitalize()})'
     source = '§6.2, Fig. 7'
@@ -134,7 +134,7 @@ def _resolution_against_multiplier(
     return Finding(text, source, found, _verdict(min(gains), max(gains)))
 
 
-def _hard_swish_against_width(measured: Measured, device: DeviceResults) -> Finding:
+def _hard_swish_against_width(measured: MeasuredGrid, device: DeviceResults) -> Finding:
     text = 'h-swish in the whole network (@16) is slightly better than widening V3-Large'
     source, everywhere = '§6.2.1, Fig. 8', Entry('large_hs16').key
     latency, curve = device.latency(everywhere), _multiplier_curve(device, 'large')

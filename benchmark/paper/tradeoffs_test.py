@@ -3,7 +3,7 @@ import pytest
 from benchmark.latency import summarize, turn_of
 from benchmark.paper import tradeoffs
 from benchmark.paper.grid import MULTIPLIERS, RESOLUTIONS, Entry
-from benchmark.paper.measured import Accuracy, DeviceResults, Measured
+from benchmark.paper.measured import Accuracy, DeviceResults, MeasuredGrid
 
 # Latency grows with multiplier and resolution alike: × 0.5 takes half, 160² takes (160/224)².
 LARGE = {Entry('large', m).key: 4.0 * m for m in MULTIPLIERS}
@@ -21,7 +21,7 @@ def device(latencies_ms):
 
 def measured(**top1):
     accuracies = {key: Accuracy(value, 50_000, 'imagenet2012', True) for key, value in top1.items()}
-    return Measured((), accuracies, ())
+    return MeasuredGrid((), accuracies, ())
 
 
 def finding(name, latencies, accuracies=None):
