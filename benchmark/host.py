@@ -19,7 +19,7 @@ from benchmark.device import Case, DeviceError
 from benchmark.latency import Latency, Turn, turn_of, turn_order
 from benchmark.session import Protocol, cases_of
 from benchmark.session import measure as measure_on
-from train.tflite_file import open_interpreter, unreadable
+from train.tflite_file import open_interpreter, read_identity, unreadable
 
 BUSY_CORES = 0.3  # of other work, above which a reader is warned
 _INPUT_SEED = 0
@@ -114,6 +114,11 @@ def _time(
 def _load(case: Case, threads: int) -> Callable[[], object]:
     """A call that runs the file once, on inputs that are already set."""
     interpreter = open_interpreter(case.file, threads=threads, delegate=case.xnnpack)
+    if read_identity(case.file)[0] != case.sha256:
+        raise DeviceError(
+            f'{case.file} has changed since the start, expected sha256 {case.sha256[:12]}…; leave '
+            'the files alone while they are measured, and start again'
+        )
     try:
         set_inputs(interpreter)
         interpreter.invoke()

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from benchmark import host
+from benchmark.device import DeviceError
+from benchmark.latency import turn_order
 from benchmark.session import cases_of
 
 
@@ -86,7 +88,9 @@ def test_timing_by_turns_with_a_false_clock():
     # Two untimed warm-up runs open every turn: 9x and 8x ms are in no result.
     np.testing.assert_array_equal(a, [[1, 2, 3], [4, 5, 6]])
     np.testing.assert_array_equal(b, [[10, 20, 30], [40, 50, 60]])
-    assert ''.join(calls) == 'Aaaaaa' + 'Bbbbbb' + 'Bbbbbb' + 'Aaaaaa'
+    turns = {name: name.upper() + 5 * name for name in 'ab'}
+    order = [turns['ab'[index]] for r in range(2) for index in turn_order(r, 2)]
+    assert ''.join(calls) == ''.join(order)
 
 
 # Inputs
@@ -196,3 +200,12 @@ def test_with_and_without_xnnpack_are_two_cases(conv_tflite):
     turns = [device.turn(case, threads=1, warmup_runs=1, runs=2) for case in cases]
     assert [case.xnnpack for case in cases] == [True, False]
     assert all(turn.runs == 2 and turn.min_ms > 0 for turn in turns)
+
+
+def test_a_file_that_changes_meanwhile_is_refused(conv_tflite, tmp_path):
+    copy = tmp_path / 'a.tflite'
+    copy.write_bytes(conv_tflite.read_bytes())
+    (case,) = cases_of([copy])
+    copy.write_bytes(conv_tflite.read_bytes() + b'!')
+    with pytest.raises(DeviceError, match=r'a.tflite has changed since the start, expected sha256'):
+        host.HostDevice().turn(case, threads=1, warmup_runs=1, runs=1)

@@ -30,7 +30,6 @@ from benchmark.measuring_flags import (
     read_protocol,
 )
 from train import cli
-from train.files import write_file
 
 FLAGS = flags.FLAGS
 
@@ -150,7 +149,7 @@ class Bench:
                     device, self._cases, self._protocol, journal=journal, progress=progress
                 )
                 if self._profile:
-                    self._write_profiles(device)
+                    self._print_profiles(device)
                 return Measured(device, facts, latencies)
         except DeviceError as error:
             kept = f'; {len(journal.turns)} turns are kept in {path}, the same command goes on'
@@ -158,16 +157,11 @@ class Bench:
         finally:
             device.close()
 
-    def _write_profiles(self, device: Device) -> None:
-        from benchmark.blocks.op_profile import plot_profile, profile_file, profile_table
+    def _print_profiles(self, device: Device) -> None:
+        from benchmark.profiles import write_profiles  # which needs matplotlib
 
-        for file in dict.fromkeys(case.file for case in self._cases):
-            profile = profile_file(device, file, self._protocol)
-            stem = self._output.with_suffix(f'.{device.name}.{file.stem}')
-            table = f'# {profile.model} on {device.name}\n\n{profile_table(profile)}\n'
-            write_file(f'{stem}.md', table.encode())
-            plot_profile(f'{stem}.png', profile)
-            print(f'profile: {stem}.md')
+        for path in write_profiles(device, self._cases, self._protocol, self._output):
+            print(f'profile: {path}')
 
 
 def check_output(output: Path, files: Sequence[Path]) -> None:

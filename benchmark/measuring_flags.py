@@ -10,7 +10,6 @@ from benchmark.device import Device
 from benchmark.session import Protocol
 
 FLAGS = flags.FLAGS
-ORDER_FILE = 'order.txt'
 _PHONE_FLAGS = ('serial', 'core', 'benchmark_model')
 
 
@@ -35,10 +34,7 @@ def read_protocol() -> Protocol:
 
 
 def find_models(names: Sequence[str]) -> list[Path]:
-    """The files in the order given, each directory replaced by its .tflite files.
-
-    These are in the order of the directory's order.txt, a name a line, where it has one: files that
-    are compared should be neighbours. Others follow by name.
+    """The files in the order given, each directory replaced by its .tflite files by name.
 
     Raises:
       ValueError: nothing named, or a directory without .tflite files.
@@ -48,21 +44,13 @@ def find_models(names: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for name in names:
         path = Path(name)
-        found = _in_order(path) if path.is_dir() else [path]
+        found = sorted(path.glob('*.tflite')) if path.is_dir() else [path]
         if not found:
             raise ValueError(
                 f'{path} holds no .tflite file, expected at least one; export a model into it first'
             )
         files += found
     return files
-
-
-def _in_order(folder: Path) -> list[Path]:
-    order = folder / ORDER_FILE
-    names = order.read_text(encoding='utf-8').split() if order.is_file() else []
-    places = {name: place for place, name in enumerate(names)}
-    files = folder.glob('*.tflite')
-    return sorted(files, key=lambda file: (places.get(file.name, len(places)), file.name))
 
 
 def define_device_flags() -> None:

@@ -12,18 +12,6 @@ def test_a_directory_stands_for_its_tflite_files_by_name(tmp_path):
     assert files == [Path('z.tflite'), tmp_path / 'a.tflite', tmp_path / 'b.tflite']
 
 
-def test_a_directory_may_name_the_order_of_its_files(tmp_path):
-    for name in ('a.tflite', 'b.tflite', 'c.tflite', 'd.tflite'):
-        (tmp_path / name).touch()
-    (tmp_path / 'order.txt').write_text('c.tflite\ngone.tflite\na.tflite\n')
-    assert [file.stem for file in measuring_flags.find_models([str(tmp_path)])] == [
-        'c',
-        'a',
-        'b',
-        'd',
-    ]
-
-
 def test_a_directory_without_models_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'holds no .tflite file, expected at least one; export'):
         measuring_flags.find_models([str(tmp_path)])

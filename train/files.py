@@ -1,11 +1,19 @@
 """Files that are written whole or not at all."""
 
+import errno
 import json
 import os
 
 
 def write_file(path: str | os.PathLike, content: bytes) -> None:
-    """Writes aside, flushes to the disk and renames, so that no half file bears the final name."""
+    """Writes aside, flushes to the disk and renames, so that no half file bears the final name.
+
+    Raises:
+      OSError: the disk is full or not writable, or something that is no file has that name: a rename
+        would replace even /dev/null.
+    """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OSError(errno.EEXIST, 'something that is no file has this name', os.fspath(path))
     temporary = f'{os.fspath(path)}.tmp-{os.getpid()}'
     try:
         with open(temporary, 'wb') as file:

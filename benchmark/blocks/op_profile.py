@@ -9,7 +9,6 @@ and finds its inputs elsewhere. benchmark_model does profile, and its ops can st
 """
 
 import dataclasses
-import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ from benchmark import session
 from benchmark.blocks.cut import Pieces, block_of
 from benchmark.device import Case, Device
 from benchmark.latency import aligned
-from train.files import write_file
+from train.plots import plain, pyplot, save_figure
 from train.tflite_file import read_identity
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Profile:
 
 def profile_file(
     device: Device,
-    path: str | os.PathLike,
+    case: Case,
     protocol: session.Protocol,
     *,
     progress: session.Progress | None = None,
@@ -86,16 +85,16 @@ def profile_file(
 
     Args:
       device: where.
-      path: a .tflite file.
+      case: a .tflite file, with the delegate or without.
       protocol: how.
       progress: as of `benchmark.session.measure`.
 
     Raises:
       ValueError: it is no .tflite file, or the device cannot run a piece.
     """
-    file = Path(path)
-    read_identity(file)  # its error names the file
-    pieces = Pieces(file.read_bytes())
+    file = case.file
+    content = file.read_bytes()
+    pieces = Pieces(content)
     groups = {_WHOLE: [op.index for op in pieces.ops]}
     for op in pieces.computing:
         groups.setdefault(f'block {op.block}', []).append(op.index)
@@ -105,12 +104,12 @@ def profile_file(
         for number, (name, indices) in enumerate(groups.items()):
             # Named after the file, as a phone keeps all of them in one folder.
             piece = Path(folder, f'{file.stem}_{number}.tflite')
-            piece.write_bytes(file.read_bytes() if name == _WHOLE else pieces.cut(indices))
-            cases.append(Case(name, piece, *read_identity(piece)))
+            piece.write_bytes(content if name == _WHOLE else pieces.cut(indices))
+            cases.append(Case(name, piece, *read_identity(piece), case.xnnpack))
         measured = session.measure(device, cases, protocol, progress=progress)
     ms = {latency.model: latency.median_ms for latency in measured}
     return Profile(
-        model=file.name,
+        model=case.name,
         device=device.name,
         ops=tuple(OpTime(o.kind, o.name, o.block, ms[f'op {o.index}']) for o in pieces.computing),
         blocks_ms={o.block: ms[f'block {o.block}'] for o in pieces.computing},
@@ -168,16 +167,12 @@ def profile_table(profile: Profile) -> str:
 
 def plot_profile(path: str | os.PathLike, profile: Profile) -> None:
     """Draws a bar a block, of its ops by kind, and what the block takes in one piece, as a line."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     blocks = list(profile.blocks_ms)
     by_kind = _sums(profile.ops, lambda op: op.kind)
     figure, axis = plt.subplots(figsize=(14, 5), layout='constrained')
     bottom = [0.0] * len(blocks)
-    colors = plt.get_cmap('tab20').colors  # type: ignore[attr-defined]
+    colors = plt.get_cmap('tab20').colors
     for number, kind in enumerate(sorted(by_kind, key=lambda kind: -by_kind[kind])):
         of_kind = _sums((op for op in profile.ops if op.kind == kind), lambda op: op.block)
         heights = [of_kind.get(block, 0.0) for block in blocks]
@@ -193,7 +188,7 @@ def plot_profile(path: str | os.PathLike, profile: Profile) -> None:
     axis.set_ylabel('ms, one invocation')
     total_ms = sum(in_one_piece)
     axis.set_title(
-        f'{profile.model} on {profile.device}: {profile.whole_ms:.3f} ms, '
+        f'{plain(profile.model)} on {profile.device}: {profile.whole_ms:.3f} ms, '
         f'its blocks alone {total_ms:.3f} ms',
         loc='left',
     )
@@ -201,10 +196,7 @@ def plot_profile(path: str | os.PathLike, profile: Profile) -> None:
     axis.set_axisbelow(True)
     axis.spines[['top', 'right']].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-    content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=110)
-    plt.close(figure)
-    write_file(path, content.getvalue())
+    save_figure(figure, path)
 
 
 def _sums(ops: Iterable[OpTime], key: Callable[[OpTime], str]) -> dict[str, float]:

@@ -1,0 +1,68 @@
+"""Profiles of whole measurements: a table and bars for every file, beside the results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.blocks.op_profile import (
+    Profile,
+    plot_profile,
+    profile_file,
+    profile_of_words,
+    profile_table,
+)
+from benchmark.device import Case, Device, DeviceError
+from benchmark.session import Progress, Protocol
+from train.files import write_file
+
+
+def write_profiles(
+    device: Device,
+    cases: Sequence[Case],
+    protocol: Protocol,
+    output: Path,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Measures every block and op of the files and writes tables and bars of them.
+
+    A phone whose tool profiles by itself also gives the tool's own words, which tell what a delegate
+    does inside its piece; ours tell blocks.
+
+    Args:
+      device: where; it has measured the files.
+      cases: what.
+      protocol: how.
+      output: of the results, beside which the files go.
+      progress: as of `benchmark.session.measure`.
+
+    Returns:
+      The tables, each with a picture of the same name.
+    """
+    written = []
+    for number, case in enumerate(cases, 1):
+        profiles = {'': profile_file(device, case, protocol, progress=progress)}
+        told = _told_by(device, case, protocol, profiles[''].whole_ms)
+        if told is not None:
+            profiles['.tool'] = told
+        for suffix, profile in profiles.items():
+            # Numbered, as files of two folders may have one name.
+            stem = f'{output}.{device.name}.{number}.{case.file.stem}{suffix}'
+            title = f'# {profile.model} on {device.name}'
+            write_file(f'{stem}.md', f'{title}\n\n{profile_table(profile)}\n'.encode())
+            plot_profile(f'{stem}.png', profile)
+            written.append(Path(f'{stem}.md'))
+    return written
+
+
+def _told_by(device: Device, case: Case, protocol: Protocol, whole_ms: float) -> Profile | None:
+    """What the device's own tool tells; None where it has none that profiles."""
+    profile = getattr(device, 'profile', None)
+    if profile is None:
+        return None
+    runs = {'warmup_runs': protocol.warmup_runs, 'runs': protocol.runs_per_round}
+    device.prepare([case])  # the pieces have taken its place
+    try:
+        words = profile(case, threads=protocol.threads, **runs)
+    except DeviceError as error:
+        device.warnings.append(f'no profile by the tool itself: {error}')
+        return None
+    return profile_of_words(case.name, device.name, words, whole_ms)
