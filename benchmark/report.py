@@ -53,7 +53,7 @@ def write_report(models: Sequence[str], results: Sequence[str], output: Path) ->
       output: folder; made if missing.
 
     Returns:
-      A line a device and where the report is, for the terminal.
+      A line a device, what is not decided, and where the report is, for the terminal.
 
     Raises:
       ValueError: nothing to report, or something that cannot be read; the message names it.
@@ -78,6 +78,7 @@ def write_report(models: Sequence[str], results: Sequence[str], output: Path) ->
     write_file(output / 'report.md', f'{markdown}\n'.encode())
     write_file(output / 'report.html', page.to_html(output, markdown, TITLE).encode())
     lines = [_line(device) for device in measured.devices]
+    lines += [told for told in [report_claims.open_question(measured)] if told]
     return '\n'.join([*lines, f'{output / "report.md"}', f'{output / "report.html"}'])
 
 

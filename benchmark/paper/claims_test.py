@@ -34,10 +34,14 @@ def device(**round_medians_ms):
         ('slower', 1.02, 1.06, 'borne out'),
         ('slower', 0.90, 0.99, 'not borne out'),
         ('slower', 0.99, 1.10, 'noise does not decide'),
-        ('no slower', 0.90, 1.04, 'borne out'),
-        ('no slower', 1.01, 1.04, 'borne out'),
-        ('no slower', 1.06, 1.10, 'not borne out'),
-        ('no slower', 1.00, 1.06, 'noise does not decide'),
+        ('comparable', 0.96, 1.04, 'within 5 %'),
+        ('comparable', 1.01, 1.04, 'slower, within 5 %'),
+        ('comparable', 0.96, 0.99, 'faster, within 5 %'),
+        ('comparable', 0.80, 0.94, 'faster by more than 5 %'),
+        ('comparable', 1.06, 1.10, 'not borne out'),
+        ('comparable', 1.04, 1.06, 'slower, perhaps within 5 %'),
+        ('comparable', 0.94, 0.96, 'faster, perhaps within 5 %'),
+        ('comparable', 0.94, 1.06, 'noise does not decide'),
     ],
 )
 def test_the_whole_interval_decides(sense, low, high, verdict):
@@ -66,27 +70,39 @@ def test_a_claim_of_which_one_file_is_missing_is_not_measured():
 
 
 @pytest.mark.parametrize(
-    ('sense', 'low', 'high', 'size'),
+    ('sense', 'low', 'high', 'verdict'),
     [
-        ('faster', 0.90, 0.95, 'smaller'),
-        ('faster', 0.78, 0.85, 'not told apart'),
-        ('faster', 0.50, 0.60, 'larger'),
-        ('faster', 0.95, 1.05, None),  # not borne out: there is no effect to size
-        ('slower', 1.01, 1.02, 'smaller'),
-        ('slower', 1.30, 1.40, 'larger'),
-        ('no slower', 0.90, 0.95, None),
+        ('faster', 0.81, 0.99, 'direction borne out, effect smaller'),
+        ('faster', 0.78, 0.85, 'borne out'),
+        ('faster', 0.50, 0.95, 'borne out'),
+        ('faster', 0.50, 0.69, 'direction borne out, effect larger'),
+        ('faster', 0.95, 1.05, 'noise does not decide'),
+        ('faster', 1.05, 1.10, 'not borne out'),
+        ('slower', 1.01, 1.09, 'direction borne out, effect smaller'),
+        ('slower', 1.05, 1.15, 'borne out'),
+        ('slower', 1.21, 1.40, 'direction borne out, effect larger'),
+        ('slower', 0.90, 0.95, 'not borne out'),
     ],
 )
-def test_the_size_of_an_effect_beside_all_phones_of_the_paper(sense, low, high, size):
-    paper = {'P-1': 1.1, 'P-2': 1.2} if sense == 'slower' else {'P-1': 0.8, 'P-2': 0.7}
-    ratio = Ratio('a', 'b', (low + high) / 2, low, high)
-    assert claims.size(ratio, LatencyClaim('', '', LARGE, V2, sense, paper)) == size
+def test_direction_and_size_beside_all_phones_of_the_paper_are_told_apart(
+    sense, low, high, verdict
+):
+    paper = (1.1, 1.2) if sense == 'slower' else (0.8, 0.7)
+    assert claims.judge(Ratio('a', 'b', (low + high) / 2, low, high), sense, paper) == verdict
+
+
+def test_a_claim_is_judged_beside_its_own_figures():
+    claim = LatencyClaim('', '', LARGE, V2, 'faster', {'P-1': 0.797})
+    found = claims.judge_latency(claim, device(**{LARGE: [0.953] * 6, V2: [1.0] * 6}))
+    assert found[1] == 'direction borne out, effect smaller'
 
 
 @pytest.mark.parametrize(
     ('ours', 'theirs', 'comparable', 'verdict'),
     [
         (0.752, 0.720, True, 'borne out'),
+        (0.752, 0.740, True, 'direction borne out, effect smaller'),
+        (0.752, 0.700, True, 'direction borne out, effect larger'),
         (0.720, 0.752, True, 'not borne out'),
         (0.752, 0.750, True, 'noise does not decide'),
         (0.752, 0.720, False, 'not measured'),

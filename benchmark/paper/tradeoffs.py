@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.paper.claims import Verdict
+from benchmark.paper.claims import Verdict, judge_effect
 from benchmark.paper.grid import MULTIPLIERS, RESOLUTIONS, Entry
 from benchmark.paper.measured import DeviceResults, MeasuredGrid
 from benchmark.paper.paper_tables import paper_top1
@@ -19,6 +19,15 @@ from benchmark.paper.top1 import SOURCES, curve_top1
 
 # Accuracies on 50,000 images that differ by less are not told apart (95 %, two trainings aside).
 _NOISE_POINTS = 0.5
+_SMALL_POINTS = 3  # V3-Small above V3-Large at its latency; the paper: “nearly 3”
+_RESOLUTION = 'resolution is a better trade-off than multiplier'
+_HINTS: dict[Verdict, str] = {
+    'borne out': 'in favour',
+    'direction borne out, effect smaller': 'in favour of the direction, by less',
+    'direction borne out, effect larger': 'in favour, by more',
+    'not borne out': 'against',
+    'noise does not decide': 'undecided',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +64,15 @@ def findings(measured: MeasuredGrid, device: DeviceResults) -> list[Finding]:
         *(_resolution_against_multiplier(measured, device, name) for name in ('large', 'small')),
         _hard_swish_against_width(measured, device),
     ]
+
+
+def resolution_is_open(measured: MeasuredGrid, device: DeviceResults) -> bool:
+    """Whether resolution against multiplier (§6.2) is not decided, for V3-Large or V3-Small."""
+    return any(
+        finding.text.startswith(_RESOLUTION)
+        and finding.verdict in ('not measured', 'noise does not decide')
+        for finding in findings(measured, device)
+    )
 
 
 def same_latency(measured: MeasuredGrid, device: DeviceResults, network: str) -> list[SameLatency]:
@@ -102,13 +120,13 @@ def _small_against_large(measured: MeasuredGrid, device: DeviceResults) -> Findi
             f'in the {ms:.2f} ms of V3-Small, V3-Large × {multiplier:.2f} reaches {large:.1f} %, '
             f'V3-Small {small_top1:.1f} %: {small_top1 - large:+.1f} points'
         )
-    return _with_source(text, source, found, known[1], small_top1 - large)
+    return _with_source(text, source, found, known[1], small_top1 - large, _SMALL_POINTS)
 
 
 def _resolution_against_multiplier(
     measured: MeasuredGrid, device: DeviceResults, network: str
 ) -> Finding:
-    text = f'resolution is a better trade-off than multiplier (V3-{network.capitalize()})'
+    text = f'{_RESOLUTION} (V3-{network.capitalize()})'
     source = '§6.2, Fig. 7'
     rows = [
         row
@@ -131,7 +149,8 @@ def _resolution_against_multiplier(
             'the multiplier of the same latency'
         )
         return Finding(text, source, found, 'not measured')
-    return Finding(text, source, found, _verdict(min(gains), max(gains)))
+    verdict = judge_effect(min(gains) - _NOISE_POINTS, max(gains) + _NOISE_POINTS, ())
+    return Finding(text, source, found, verdict)
 
 
 def _hard_swish_against_width(measured: MeasuredGrid, device: DeviceResults) -> Finding:
@@ -162,19 +181,16 @@ def _hard_swish_against_width(measured: MeasuredGrid, device: DeviceResults) -> 
     return _with_source(text, source, found, top1_of, gain - gain_of_width)
 
 
-def _with_source(text: str, source: str, found: str, top1_of: str, gain: float) -> Finding:
+def _with_source(
+    text: str, source: str, found: str, top1_of: str, gain: float, *points: float
+) -> Finding:
     """Accuracies that were not measured here decide nothing; what they say is told."""
-    verdict = _verdict(gain, gain)
+    verdict = judge_effect(gain - _NOISE_POINTS, gain + _NOISE_POINTS, points)
     if top1_of != SOURCES[0]:
-        hint = {'borne out': 'in favour', 'not borne out': 'against'}.get(verdict, 'undecided')
-        return Finding(text, source, f'{found} (top-1: {top1_of}: {hint})', 'not measured')
+        return Finding(
+            text, source, f'{found} (top-1: {top1_of}: {_HINTS[verdict]})', 'not measured'
+        )
     return Finding(text, source, found, verdict)
-
-
-def _verdict(lowest_gain: float, highest_gain: float) -> Verdict:
-    if lowest_gain > _NOISE_POINTS:
-        return 'borne out'
-    return 'not borne out' if highest_gain < -_NOISE_POINTS else 'noise does not decide'
 
 
 def _multiplier_curve(device: DeviceResults, network: str) -> list[tuple[float, float]]:

@@ -59,6 +59,12 @@ def test_accuracies_measured_here_decide():
     )
     assert found.verdict == 'borne out'
     assert '+3.0 points' in found.found
+    found = finding(
+        'V3-Small is nearly 3 points',
+        {**LARGE, small: 2.0},
+        measured(**top1, **{small: 0.61}),
+    )
+    assert found.verdict == 'direction borne out, effect smaller'
 
 
 def test_a_small_that_is_faster_than_every_large_stands_beside_the_narrowest():
@@ -72,7 +78,20 @@ def test_resolutions_decide_when_all_accuracies_are_measured():
     top1 = dict.fromkeys(LARGE, 0.6) | {key: 0.65 for key in AT_RESOLUTIONS if key not in LARGE}
     resolution = 'better trade-off than multiplier (V3-Large)'
     assert finding(resolution, latencies).verdict == 'not measured'
+    assert tradeoffs.resolution_is_open(measured(), device(latencies))
     assert finding(resolution, latencies, measured(**top1)).verdict == 'borne out'
+    assert tradeoffs.resolution_is_open(measured(**top1), device(latencies))  # Small is missing
+
+
+def test_resolution_is_decided_by_the_accuracies_of_both_networks():
+    keys = [Entry(n, m).key for n in ('large', 'small') for m in MULTIPLIERS]
+    others = [Entry(n, resolution=r).key for n in ('large', 'small') for r in RESOLUTIONS]
+    top1 = {**dict.fromkeys(others, 0.65), **dict.fromkeys(keys, 0.6)}
+    small = {key.replace('large', 'small'): ms for key, ms in {**LARGE, **AT_RESOLUTIONS}.items()}
+    everywhere = device({**LARGE, **AT_RESOLUTIONS, **small})
+    assert not tradeoffs.resolution_is_open(measured(**top1), everywhere)
+    undecided = dict.fromkeys(top1, 0.6)
+    assert tradeoffs.resolution_is_open(measured(**undecided), everywhere)
 
 
 def test_hard_swish_everywhere_stands_beside_widening_by_the_papers_gain():
