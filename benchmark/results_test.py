@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -33,19 +34,55 @@ def test_what_is_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'values',
+    ('content', 'reason'),
     [
-        'no JSON',
-        [],
-        {'models': []},
-        {'devices': [{'name': 'host'}]},
-        {'devices': [{'name': 'h', 'facts': {}, 'warnings': [], 'ratios': [], 'models': [{}]}]},
+        ('no JSON', 'Expecting value'),
+        ('[]', 'the file is [], expected an object'),
+        ('{"models": []}', "the file has no 'devices'"),
+        ('{"devices": []}', "the file has no 'protocol'"),
     ],
 )
-def test_other_files_are_refused(tmp_path, values):
+def test_other_files_are_refused(tmp_path, content, reason):
     path = tmp_path / 'results.json'
-    path.write_text(values if isinstance(values, str) else json.dumps(values))
-    with pytest.raises(ValueError, match=r'holds no results of benchmark.main .*; measure again'):
+    path.write_text(content)
+    message = rf'holds no results of benchmark.main \({re.escape(reason)}.*; measure again'
+    with pytest.raises(ValueError, match=message):
+        results.read_results(path)
+
+
+@pytest.mark.parametrize(
+    ('place', 'value', 'reason'),
+    [
+        (('protocol',), None, 'protocol of the file is None, expected an object'),
+        (('protocol', 'threads'), '1', "threads of its protocol is '1', expected a whole number"),
+        (('protocol', 'rounds'), True, 'rounds of its protocol is True, expected a whole number'),
+        (('devices',), {}, 'devices of the file is {}, expected a list'),
+        (('devices', 0), None, 'a device is None, expected an object'),
+        (('devices', 0), {'name': 'host'}, "a device has no 'facts'"),
+        (('devices', 0, 'name'), 3, 'name of a device is 3, expected a text'),
+        (('devices', 0, 'facts'), [], 'facts of a device is [], expected an object'),
+        (('devices', 0, 'warnings'), None, 'warnings of a device is None, expected a list'),
+        (('devices', 0, 'warnings'), [1], 'a warning is 1, expected a text'),
+        (('devices', 0, 'ratios'), None, 'ratios of a device is None, expected a list'),
+        (('devices', 0, 'models', 0), None, 'a model is None, expected an object'),
+        (('devices', 0, 'models', 0, 'sha256'), [], 'sha256 of a model is [], expected a text'),
+        (('devices', 0, 'models', 0, 'xnnpack'), 1, 'xnnpack of a model is 1, expected true or fa'),
+        (('devices', 0, 'models', 0, 'p5_ms'), 'x', "p5_ms of a model is 'x', expected a number"),
+        (('devices', 0, 'models', 0, 'p95_ms'), None, 'a model has one of p5_ms and p95_ms, expe'),
+        (('devices', 0, 'models', 0, 'round_medians_ms'), 2, 'round_medians_ms of a model is 2, '),
+        (('devices', 0, 'models', 0, 'median_ms'), None, 'a.tflite took (None, 2.0, 2.0)'),
+    ],
+)
+def test_members_of_other_types_are_refused(tmp_path, place, value, reason):
+    path = tmp_path / 'results.json'
+    results.write_results(path, Protocol(), [entry(tmp_path, 'a.tflite')])
+    values = inside = json.loads(path.read_text())
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = value
+    path.write_text(json.dumps(values))
+    message = rf'holds no results of benchmark.main \({re.escape(reason)}.*; measure again'
+    with pytest.raises(ValueError, match=message):
         results.read_results(path)
 
 

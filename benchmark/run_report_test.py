@@ -33,6 +33,7 @@ def test_each_missing_stage_is_named(tmp_path):
     def write():
         return run_report.write_report(tmp_path, tmp_path / 'exported', tmp_path / 'latency.json')
 
+    protocol = {'threads': 1, 'rounds': 10, 'runs_per_round': 20}
     with pytest.raises(
         ValueError, match=r'results.json is missing; run python -m train.main first'
     ):
@@ -43,11 +44,11 @@ def test_each_missing_stage_is_named(tmp_path):
     (tmp_path / 'latency.json').write_text(json.dumps({'models': []}))
     with pytest.raises(ValueError, match=r'latency.json holds no results of benchmark.main'):
         write()
-    (tmp_path / 'latency.json').write_text(json.dumps({'protocol': {}, 'devices': []}))
+    (tmp_path / 'latency.json').write_text(json.dumps({'protocol': protocol, 'devices': []}))
     with pytest.raises(ValueError, match=r'holds no device; measure again'):
         write()
     device = {'name': 'host', 'facts': {}, 'warnings': [], 'models': [], 'ratios': []}
-    (tmp_path / 'latency.json').write_text(json.dumps({'devices': [device]}))
+    (tmp_path / 'latency.json').write_text(json.dumps({'protocol': protocol, 'devices': [device]}))
     with pytest.raises(ValueError, match=r'has no .tflite file with a card; run python -m export'):
         write()
 

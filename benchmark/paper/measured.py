@@ -111,7 +111,7 @@ def read(models: Sequence[str], results: Sequence[str]) -> MeasuredGrid:
     for path in results:
         values = read_results(path)
         for entry in values['devices']:
-            device = _read_device(entry, values.get('protocol') or {}, files, others)
+            device = _read_device(entry, values['protocol'], files, others)
             seen[device.name] += 1
             if seen[device.name] > 1:
                 device = dataclasses.replace(device, name=f'{device.name} ({seen[device.name]})')

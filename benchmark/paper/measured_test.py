@@ -211,7 +211,9 @@ def test_what_cannot_be_read_is_said(folder, tmp_path):
     (tmp_path / 'old').write_text('{"host": {}, "models": []}')
     with pytest.raises(ValueError, match=r'old holds no results of benchmark.main'):
         read(models, [str(tmp_path / 'old')])
-    (tmp_path / 'none_measured').write_text('{"devices": []}')
+    protocol = {'threads': 1, 'rounds': 10, 'runs_per_round': 20}
+    none_measured = json.dumps({'protocol': protocol, 'devices': []})
+    (tmp_path / 'none_measured').write_text(none_measured)
     with pytest.raises(ValueError, match=r'the results hold no device; measure again'):
         read(models, [str(tmp_path / 'none_measured')])
 
