@@ -6,6 +6,7 @@ import tf_keras
 from ml_collections import ConfigDict
 
 from mobilenet_v3.models import build_model
+from train.classes import first_difference
 from train.data.source import Source, open_source
 from train.initial import read_initial
 from train.run import Run, load_trained, resolve_spec
@@ -45,7 +46,7 @@ def from_run(workdir: str, data_dir: str = '') -> Trained:
     if source.labels != run.labels:
         raise ValueError(
             f'{source.name} has {len(source.labels)} classes, other than the {len(run.labels)} that '
-            f'the run was trained on ({_first_difference(source.labels, run.labels)}); export beside '
+            f'the run was trained on ({first_difference(run.labels, source.labels)}); export beside '
             'the data of the run'
         )
     return Trained(run, source, model, state['step'])
@@ -85,10 +86,3 @@ def from_weights(config: ConfigDict, num_classes: int | None) -> Trained:
     )
     print(initial.describe(initial.carry(model)), flush=True)
     return Trained(run, source, model, step=0)
-
-
-def _first_difference(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
-    for number, (here, there) in enumerate(zip(ours, theirs, strict=False)):
-        if here != there:
-            return f'class {number} is {here!r} here, {there!r} there'
-    return f'class {min(len(ours), len(theirs))} is on one side only'

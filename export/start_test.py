@@ -80,8 +80,8 @@ def test_a_dataset_with_another_class_is_refused(moved):
         (data / split / 'grey').mkdir()
         Image.new('RGB', (40, 40)).save(data / split / 'grey' / '0.png')
     message = (
-        r"has 4 classes, other than the 3 that the run was trained on \(class 2 is 'grey' here, "
-        r"'red' there\); export beside the data of the run"
+        r"has 4 classes, other than the 3 that the run was trained on \(3 there, 4 here: class 2 is "
+        r"'red' there, 'grey' here\); export beside the data of the run"
     )
     with pytest.raises(ValueError, match=message):
         from_run(str(workdir))
@@ -91,7 +91,7 @@ def test_a_dataset_with_a_renamed_class_is_refused(moved):
     workdir, data = moved
     for split in ('train', 'val'):
         (data / split / 'red').rename(data / split / 'rose')
-    with pytest.raises(ValueError, match=r"\(class 2 is 'rose' here, 'red' there\)"):
+    with pytest.raises(ValueError, match=r"\(class 2 is 'red' there, 'rose' here\)"):
         from_run(str(workdir))
 
 

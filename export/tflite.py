@@ -49,12 +49,12 @@ def main() -> None:
     if (FLAGS.workdir is None) == (FLAGS.init is None):
         raise ValueError('expected either --workdir, a run of train.main, or --init, weights')
     _check_flags()
-    labels = _read_labels(FLAGS.labels) if FLAGS.labels else None
     cli.import_tensorflow()
     from export import stage
     from export.card import describe
     from export.start import from_run, from_weights
     from train.card_file import read_card
+    from train.classes import read_labels
     from train.strategy import make_strategy
 
     strategy = make_strategy(FLAGS.tpu)
@@ -70,7 +70,7 @@ def main() -> None:
         probabilities=FLAGS.outputs == 'probabilities',
         hard_swish=FLAGS.hard_swish,
         metadata=FLAGS.metadata,
-        labels=labels,
+        labels=read_labels(FLAGS.labels) if FLAGS.labels else None,
     )
     for path in stage.export(trained, options, FLAGS.config, strategy) or ():
         print(describe(path, read_card(path) or {}))
@@ -97,11 +97,6 @@ def _init_config():  # type: ignore[no-untyped-def]
     config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
     config.data.dataset, config.data.data_dir = FLAGS.dataset, FLAGS.data_dir
     return config
-
-
-def _read_labels(path: str) -> tuple[str, ...]:
-    with open(path, encoding='utf-8') as lines:
-        return tuple(line.rstrip('\n') for line in lines if line.strip())
 
 
 if __name__ == '__main__':

@@ -63,12 +63,12 @@ def numbered(count: int) -> tuple[str, ...]:
 
 def first_difference(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
     """Where two lists of classes part, in words: 'there' and 'here'."""
-    if len(theirs) != len(ours):
-        return f'{len(theirs)} there, {len(ours)} here'
-    for number, (there, here) in enumerate(zip(theirs, ours, strict=True)):
+    counts = f'{len(theirs)} there, {len(ours)} here'
+    for number, (there, here) in enumerate(zip(theirs, ours, strict=False)):
         if there != here:
-            return f'class {number} is {there!r} there, {here!r} here'
-    return 'none'
+            prefix = '' if len(theirs) == len(ours) else f'{counts}: '
+            return f'{prefix}class {number} is {there!r} there, {here!r} here'
+    return counts
 
 
 def _has_names(labels: tuple[str, ...]) -> bool:
