@@ -39,8 +39,8 @@ def test_classes_without_names_match_by_number_and_take_those_of_the_data(config
     ('labels', 'words'),
     [
         (('blue', 'red', 'green'), "class 1 is 'green' there, 'red' here"),
-        (('x', *COLORS), '3 there, 4 here'),
-        (('a', 'b'), '3 there, 2 here'),
+        (('x', *COLORS), "3 there, 4 here: class 0 is 'blue' there, 'x' here"),
+        (('blue', 'green'), '3 there, 2 here'),
     ],
 )
 def test_other_classes_are_refused(config, labels, words):
