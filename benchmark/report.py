@@ -8,6 +8,7 @@ Reads the cards of exported files (accuracy) and the results of benchmark.main o
 all in one file.
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,23 @@ def write_report(models: Sequence[str], results: Sequence[str], output: Path) ->
     """
     measured = read(models, results)
     output.mkdir(parents=True, exist_ok=True)
-    write_file(output / 'report.md', b'')  # a folder that cannot be written is told at once
-    markdown = '\n\n'.join(
+    # Drawn aside: a report that is there stays whole until the new one is.
+    with tempfile.TemporaryDirectory(prefix='.drawn-', dir=output) as name:
+        drawn = Path(name)
+        markdown = _markdown(measured, drawn)
+        html = page.to_html(drawn, markdown, TITLE)
+        for picture in sorted(drawn.iterdir()):
+            write_file(output / picture.name, picture.read_bytes())
+    write_file(output / 'report.md', f'{markdown}\n'.encode())
+    write_file(output / 'report.html', html.encode())
+    lines = [_line(device) for device in measured.devices]
+    lines += [told for told in [report_claims.open_question(measured)] if told]
+    return '\n'.join([*lines, f'{output / "report.md"}', f'{output / "report.html"}'])
+
+
+def _markdown(measured: MeasuredGrid, folder: Path) -> str:
+    """The report, its pictures drawn into a folder."""
+    return '\n\n'.join(
         [
             f'# {TITLE}',
             *_devices(measured),
@@ -71,15 +87,10 @@ def write_report(models: Sequence[str], results: Sequence[str], output: Path) ->
             HOW_TO_READ,
             *(report_tables.render(table, measured) for table in TABLES),
             '## The paper’s figures',
-            *_figures(measured, output),
+            *_figures(measured, folder),
             *_notes(measured),
         ]
     )
-    write_file(output / 'report.md', f'{markdown}\n'.encode())
-    write_file(output / 'report.html', page.to_html(output, markdown, TITLE).encode())
-    lines = [_line(device) for device in measured.devices]
-    lines += [told for told in [report_claims.open_question(measured)] if told]
-    return '\n'.join([*lines, f'{output / "report.md"}', f'{output / "report.html"}'])
 
 
 def _line(device: DeviceResults) -> str:
@@ -110,8 +121,8 @@ def _values(values: dict[str, Any]) -> str:
     return ', '.join(f'{escape(name)} {escape(value)}' for name, value in values.items())
 
 
-def _figures(measured: MeasuredGrid, output: Path) -> list[str]:
-    """Draws the figures; their Markdown."""
+def _figures(measured: MeasuredGrid, folder: Path) -> list[str]:
+    """Draws the figures into a folder; their Markdown."""
     drawn = {
         'figure_1.png': lambda path: figures.figure_1(measured, path),
         'figure_2.png': lambda path: figures.figure_2(measured, path),
@@ -122,7 +133,7 @@ def _figures(measured: MeasuredGrid, output: Path) -> list[str]:
     }
     blocks = []
     for name, draw in drawn.items():
-        caption = draw(output / name)
+        caption = draw(folder / name)
         blocks += [f'### {caption.partition(". ")[0]}', f'![{name}]({name})', caption]
     return blocks
 

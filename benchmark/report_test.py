@@ -6,7 +6,7 @@ import pytest
 from benchmark import report, results
 from benchmark.device import Case
 from benchmark.latency import summarize, turn_of
-from benchmark.paper import report_tables
+from benchmark.paper import figures_ablations, report_tables
 from benchmark.paper.grid import ENTRIES, Entry
 from benchmark.paper.measured import Accuracy, DeviceResults, MeasuredGrid
 from benchmark.paper.paper_tables import TABLE_3, TABLE_5, TABLE_7
@@ -103,6 +103,23 @@ def test_the_report_is_one_page_of_tables_figures_and_claims(measured_files, tmp
     assert html.count('src="data:image/png;base64,') == len(PICTURES)
     assert 'href=' not in html
     assert '&lt;script&gt;alert(1)' in html
+
+
+def test_an_interruption_leaves_the_report_that_is_there(measured_files, tmp_path, monkeypatch):
+    output = tmp_path / 'report'
+    arguments = ([str(measured_files)], [str(measured_files / 'results.json')], output)
+    report.write_report(*arguments)
+    for path in output.iterdir():
+        path.write_text('the old one')
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures_ablations, 'figure_9', interrupt)  # the last that is drawn
+    with pytest.raises(KeyboardInterrupt):
+        report.write_report(*arguments)
+    assert {path.name for path in output.iterdir()} == {'report.md', 'report.html', *PICTURES}
+    assert {path.read_text() for path in output.iterdir()} == {'the old one'}
 
 
 def test_names_of_others_stay_text(measured_files, tmp_path):
