@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from benchmark.browser import hosts
 from benchmark.browser.browser import BrowserDevice, TakenError, UnknownPageError
 from benchmark.browser.posted import Posted, PostError
 from benchmark.device import Case
@@ -95,7 +96,7 @@ class Server(http.server.ThreadingHTTPServer):
     """The server of one measurement; a context manager that runs it in threads of its own.
 
     Args:
-      address: host and port; port 0 takes a free one.
+      address: host, of IPv4 or IPv6, and port; port 0 takes a free one.
       routes: the files by address.
       measurement: what the page shows before it begins, in plain JSON values.
       device: takes what is posted.
@@ -117,10 +118,11 @@ class Server(http.server.ThreadingHTTPServer):
         isolated: bool,
     ) -> None:
         self.routes, self.measurement, self.device = routes, measurement, device
-        self.isolated = isolated
+        self.isolated, self.host = isolated, address[0]
         try:
-            super().__init__(address, _Handler)
-        except (OSError, OverflowError) as error:
+            self.address_family, resolved = hosts.resolve(*address)
+            super().__init__(resolved, _Handler)
+        except (OSError, OverflowError, UnicodeError) as error:
             raise ValueError(
                 f'cannot listen on {address[0]}:{address[1]} ({error}); choose another --host or '
                 '--port, or stop what listens there'
@@ -150,6 +152,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     timeout = _IDLE_S
 
     def do_GET(self) -> None:
+        if not self._is_ours():
+            return
         if self.path.partition('?')[0] == '/measurement':
             self._send_json(HTTPStatus.OK, self.server.measurement)
             return
@@ -167,6 +171,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, route.kind, content, keep)
 
     def do_POST(self) -> None:
+        if not self._is_ours():
+            return
         device = self.server.device
         answers: dict[str, Callable[[Posted], dict[str, Any]]] = {
             '/hello': device.hello,
@@ -190,6 +196,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._send_json(HTTPStatus.OK, values)
             device.was_told(values)
+
+    def _is_ours(self) -> bool:
+        """Whether the request is for this server; if not, it is refused. See hosts.py."""
+        asked = self.headers.get_all('Host', [])
+        host, bound = self.server.host, self.server.server_name
+        if len(asked) == 1 and hosts.is_ours(asked[0], host, bound):
+            return True
+        reason = f'{", ".join(asked)[:100]!r} is not this server; open it by its address'
+        self._refuse(HTTPStatus.MISDIRECTED_REQUEST, reason)
+        return False
 
     def _body(self) -> bytes | None:
         """What was posted; None when it was refused."""

@@ -193,6 +193,43 @@ def test_another_site_cannot_post_through_the_browser(ask):
     assert post(ask, '/hello', HELLO, **{'Content-Type': 'text/plain'})[0] == 415
 
 
+def test_a_site_that_takes_our_address_for_its_name_is_refused(ask):
+    host = 'evil.example:8000'
+    for path in ('/', '/measurement'):
+        status, headers, body = ask('GET', path, Host=host)
+        assert (status, headers['Connection']) == (421, 'close')
+        assert "'evil.example:8000' is not this server; open it by its address" in body.decode()
+    assert post(ask, '/hello', HELLO, Host=host, Origin=f'http://{host}')[0] == 421
+    assert ask('GET', '/measurement', Host='localhost:8000')[0] == 200
+    assert post(ask, '/hello', HELLO, Host='localhost:1', Origin='http://localhost:1')[0] == 200
+
+
+def _has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(('::1', 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason='this machine has no IPv6 loopback')
+def test_it_listens_on_ipv6_too(page, cases, device):
+    with Server(('::1', 0), routes_of(cases, page), {}, device, isolated=False) as server:
+        connection = http.client.HTTPConnection('::1', server.server_port, timeout=10)
+        connection.request('GET', '/measurement')
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+@pytest.mark.parametrize('host', ['no.such.name.invalid', '', 'a' * 70 + '.example'])
+def test_a_host_that_is_none_is_told(page, cases, device, host):
+    with pytest.raises(
+        ValueError, match=r'cannot listen on .*:0 .*; choose another --host or --po'
+    ):
+        Server((host, 0), routes_of(cases, page), {}, device, isolated=False)
+
+
 def test_a_missing_litert_js_is_told_with_its_remedy(page, cases):
     (page / 'node_modules/@litertjs/core/package.json').unlink()
     with pytest.raises(ValueError, match=r'expected LiteRT.js beside the page; run make web'):
