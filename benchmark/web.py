@@ -8,7 +8,6 @@ It ends when all is measured. Interrupted, or with the page closed, it keeps wha
 --output; the same command and the same browser go on with the rest.
 """
 
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from benchmark import latency, measuring_flags, results, session
-from benchmark.browser import web_server
+from benchmark.browser import hosts, web_server
 from benchmark.browser.browser import BrowserDevice
 from benchmark.device import Case, DeviceError
 from benchmark.journal import Journal
@@ -133,10 +132,11 @@ def coarse_clock(
 
 def invitation(host: str, port: int, threads: int) -> str:
     """What to open where, and what to know before."""
-    if host.startswith('127.') or host == 'localhost':
-        return f'open http://{host}:{port}/ in a browser on this machine, press Start'
+    url = hosts.page_url(host, port)
+    if hosts.is_loopback(host):
+        return f'open {url} in a browser on this machine, press Start'
     lines = [
-        f'open http://{_reachable(host)}:{port}/ on the phone, press Start; keep its screen on',
+        f'open {url} on the phone, press Start; keep its screen on',
         'warning: until this ends, everyone in this network can open the page, fetch the models '
         'and post figures',
     ]
@@ -146,18 +146,6 @@ def invitation(host: str, port: int, threads: int) -> str:
             'https and to localhost only; pass --threads=1 for a phone'
         )
     return '\n'.join(lines)
-
-
-def _reachable(host: str) -> str:
-    """Our address in the network, where `host` stands for all of them."""
-    if host != '0.0.0.0':
-        return host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(('192.0.2.1', 9))  # nothing is sent: it only picks the way out
-        except OSError:  # no network
-            return socket.gethostname()
-        return probe.getsockname()[0]
 
 
 def _progress_of(device: BrowserDevice) -> session.Progress:

@@ -53,6 +53,34 @@ def is_ours(asked: str | None, host: str, bound: str) -> bool:
     return ours.is_unspecified or asked_for == ours
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
+    address = _in_digits(host)
+    return host.lower() == 'localhost' or (address is not None and address.is_loopback)
+
+
+def page_url(host: str, port: int) -> str:
+    """What to open to reach what listens on `host`; of all addresses, ours in the network."""
+    address = _in_digits(host)
+    if address is not None and address.is_unspecified:
+        host = _in_network(address.version == 6)
+    return f'http://[{host}]:{port}/' if ':' in host else f'http://{host}:{port}/'
+
+
+def _in_network(v6: bool) -> str:
+    family, loopback, far = (
+        (socket.AF_INET6, '::1', '2001:db8::1')
+        if v6
+        else (socket.AF_INET, '127.0.0.1', '192.0.2.1')
+    )
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))  # nothing is sent: it only picks the way out
+            return probe.getsockname()[0]
+    except OSError:  # no network: our name would be refused
+        return loopback
+
+
 def _in_digits(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(name)

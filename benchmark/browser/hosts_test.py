@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from benchmark.browser.hosts import is_ours, resolve
+from benchmark.browser.hosts import is_loopback, is_ours, page_url, resolve
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,32 @@ def test_an_address_has_its_family_and_a_name_that_of_ipv4():
     assert resolve('localhost', 80) == (socket.AF_INET, ('127.0.0.1', 80))
     family, address = resolve('::1', 80)
     assert (family, address[:2]) == (socket.AF_INET6, ('::1', 80))
+
+
+@pytest.mark.parametrize(
+    ('host', 'alone', 'url'),
+    [
+        ('127.0.0.1', True, 'http://127.0.0.1:80/'),
+        ('localhost', True, 'http://localhost:80/'),
+        ('::1', True, 'http://[::1]:80/'),
+        ('10.1.2.3', False, 'http://10.1.2.3:80/'),
+        ('fe80::2', False, 'http://[fe80::2]:80/'),
+        ('127.evil.example', False, 'http://127.evil.example:80/'),
+    ],
+)
+def test_what_to_open_and_who_can(host, alone, url):
+    assert (is_loopback(host), page_url(host, 80)) == (alone, url)
+
+
+@pytest.mark.parametrize('host', ['0.0.0.0', '::'])
+@pytest.mark.parametrize('has_network', [True, False])
+def test_on_all_addresses_the_one_to_open_is_answered(host, has_network, monkeypatch):
+    def no_network(*_):
+        raise OSError
+
+    if not has_network:
+        monkeypatch.setattr(socket, 'socket', no_network)
+    url = page_url(host, 80)
+    assert url not in ('http://0.0.0.0:80/', 'http://[::]:80/')
+    assert not is_loopback(host)
+    assert is_ours(url.removeprefix('http://').removesuffix('/'), host, host)
