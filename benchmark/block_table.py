@@ -24,10 +24,10 @@ from benchmark.blocks.block_report import (
     prediction_table,
     report_markdown,
 )
-from benchmark.blocks.latency_table import Row, read_rows, write_table
+from benchmark.blocks.latency_table import Row, Way, check_same_way, read_rows, write_table
 from benchmark.blocks.parts import FORMS, SCHEMES, Network, Part, overhead, part_of
 from benchmark.device import Case, Device
-from benchmark.journal import Journal
+from benchmark.journal import Journal, interrupted
 from benchmark.latency import Latency
 from benchmark.measuring_flags import (
     define_device_flags,
@@ -139,28 +139,35 @@ def run(
 
     Raises:
       DeviceError: the device failed; the same call goes on with what was measured.
-      ValueError: a table that is there already cannot be read.
+      ValueError: a table that is there already cannot be read, or was measured in another way; or
+        interrupted.
     """
     table = output / TABLE
     rows = read_rows(table) if table.exists() else []  # a bad one is found before the measuring
+    way = Way.of(protocol.threads, device.settings())
+    check_same_way(table, rows, device.name, way)
     cases = build_cases(networks, parts, output / 'blocks')
     journal_path = output / f'{device.name}.jsonl'
-    facts = device.facts()
-    with Journal(journal_path, session.header(device.name, cases, protocol)) as journal:
-        measured = session.measure(device, cases, protocol, journal=journal, progress=_progress)
-    by_name = {latency.model: latency for latency in measured}
-    network_keys = {network.key for network in networks}
-    rows += [_row(device.name, x) for x in measured if x.model not in network_keys]
-    write_table(table, rows)
-    said = [f'latency table: {table}']
-    if networks:
-        results = [_measured(network, by_name) for network in networks]
-        plot_blocks(output / 'blocks.png', results)
-        report = report_markdown(results, device=device.name, facts=facts, protocol=vars(protocol))
-        write_file(output / 'blocks.md', report.encode())
-        said = [prediction_table(results), *said, f'report: {output / "blocks.md"}']
-    journal.remove()
-    said += [f'warning: {device.name}: {warning}' for warning in device.warnings]
+    with Journal(journal_path, session.header(device, cases, protocol)) as journal:
+        try:
+            measured = session.measure(device, cases, protocol, journal=journal, progress=_progress)
+        except KeyboardInterrupt:
+            raise interrupted(journal) from None
+        by_name = {latency.model: latency for latency in measured}
+        network_keys = {network.key for network in networks}
+        rows += [_row(device.name, way, x) for x in measured if x.model not in network_keys]
+        write_table(table, rows)
+        said = [f'latency table: {table}']
+        if networks:
+            results = [_measured(network, by_name) for network in networks]
+            plot_blocks(output / 'blocks.png', results)
+            report = report_markdown(
+                results, device=device.name, facts=journal.facts, protocol=vars(protocol)
+            )
+            write_file(output / 'blocks.md', report.encode())
+            said = [prediction_table(results), *said, f'report: {output / "blocks.md"}']
+        journal.remove()
+    said += [f'warning: {device.name}: {warning}' for warning in journal.warnings]
     return '\n'.join(said)
 
 
@@ -204,9 +211,10 @@ def _measured(network: Network, latencies: dict[str, Latency]) -> MeasuredNetwor
     )
 
 
-def _row(device: str, latency: Latency) -> Row:
+def _row(device: str, way: Way, latency: Latency) -> Row:
     return Row(
         device,
+        way,
         part_of(latency.model),
         latency.median_ms,
         latency.p5_ms,

@@ -21,6 +21,9 @@ class FakeDevice:
     def facts(self):
         return {'cpu': 'of paper'}
 
+    def settings(self):
+        return {'mask': '1'}
+
     def prepare(self, cases):
         pass
 
@@ -88,6 +91,22 @@ def test_an_interrupted_run_goes_on(built, tiny_networks):
     assert not (output / 'fake.jsonl').exists()
 
 
+def test_ctrl_c_tells_where_the_turns_are(built, tiny_networks):
+    output, _, _ = built
+
+    class Interrupted(FakeDevice):
+        def turn(self, case, **options):
+            if self.turns == 2:
+                raise KeyboardInterrupt
+            return super().turn(case, **options)
+
+    with pytest.raises(
+        ValueError, match=r'^interrupted; 2 turns are kept in .*fake.jsonl, the sam'
+    ):
+        block_table.run(Interrupted(), tiny_networks, [], PROTOCOL, output)
+    (output / 'fake.jsonl').unlink()
+
+
 def test_single_parts_are_added_to_the_table(built, tiny_networks, tiny_spec):
     output, _, _ = built
     before = read_table(output / 'latency_table.csv')
@@ -102,6 +121,20 @@ def test_single_parts_are_added_to_the_table(built, tiny_networks, tiny_spec):
     assert after.latency_ms(overhead('float32')) > 0
     assert said.startswith(f'latency table: {output / "latency_table.csv"}')
     assert 'report' not in said
+
+
+def test_a_table_of_another_way_is_refused_before_the_measuring(built, tiny_networks):
+    output, _, _ = built
+    before, device = (output / 'latency_table.csv').read_bytes(), FakeDevice()
+    part = tiny_networks[0].parts['stem']
+    two_threads = Protocol(threads=2, rounds=2, runs_per_round=2, warmup_runs=1)
+    with pytest.raises(ValueError, match=r'would hold rows of fake with 1 thread .* 2 threads'):
+        block_table.run(device, [], [part], two_threads, output)
+    device.settings = lambda: {'mask': '2'}
+    with pytest.raises(ValueError, match=r'with 1 thread \(mask 1\) and with 1 thread \(mask 2\)'):
+        block_table.run(device, [], [part], PROTOCOL, output)
+    assert device.turns == 0
+    assert (output / 'latency_table.csv').read_bytes() == before
 
 
 def test_a_broken_table_is_found_before_the_measuring(tmp_path, tiny_networks):

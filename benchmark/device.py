@@ -44,6 +44,9 @@ class Device(Protocol):
     def facts(self) -> dict[str, Any]:
         """What a reader needs to judge its figures, in plain JSON values."""
 
+    def settings(self) -> dict[str, Any]:
+        """How it measures: what must be the same when a measurement is continued, plain JSON."""
+
     def prepare(self, cases: Sequence[Case]) -> None:
         """Brings the files to the device and sees that each one runs.
 
@@ -59,4 +62,4 @@ class Device(Protocol):
         """
 
     def close(self) -> None:
-        """Leaves the device as it was found."""
+        """Leaves the device as it was found; once that is done, another call does nothing."""

@@ -42,8 +42,12 @@ class HostDevice:
             'cores': os.cpu_count(),
             'load_average_1min': os.getloadavg()[0],
             'system': f'{platform.system()} {platform.release()}',
-            'runtime': f'ai-edge-litert {importlib.metadata.version("ai-edge-litert")}',
+            'runtime': _runtime(),
         }
+
+    def settings(self) -> dict[str, Any]:
+        """Processor and runtime: every host has the same name."""
+        return {'cpu': _cpu_model(), 'runtime': _runtime()}
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Runs each file once: one that cannot be run is found before minutes are spent."""
@@ -151,6 +155,10 @@ def set_inputs(interpreter: Any) -> None:
         else:
             raise ValueError(f'input {detail["name"]!r} is {dtype}, whose valid range is unknown')
         interpreter.set_tensor(detail['index'], values)
+
+
+def _runtime() -> str:
+    return f'ai-edge-litert {importlib.metadata.version("ai-edge-litert")}'
 
 
 def _cpu_model() -> str:

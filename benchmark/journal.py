@@ -1,21 +1,34 @@
 """What was measured so far, on disk turn by turn, so that nothing measured is ever lost.
 
-A file of JSON lines: the first says what is measured and how, every further one holds one turn.
+A file of JSON lines. The first says what is measured and how. Each session, as a command and those
+that continue it, begins with a line of facts; then every line holds one turn, or what the session has
+to warn of so far.
 """
 
+import contextlib
 import dataclasses
 import datetime
+import fcntl
 import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchmark.latency import Turn
 
 
+@dataclasses.dataclass
+class _Session:
+    facts: dict[str, Any]
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
 class Journal:
-    """The turns of one measurement, by (round, name of the case); a context manager."""
+    """The turns of one measurement, by (round, name of the case); a context manager.
+
+    Nobody else writes the file meanwhile. One without turns is removed at the end.
+    """
 
     def __init__(self, path: str | os.PathLike, header: dict[str, Any]) -> None:
         """Opens the journal of a measurement, or begins it.
@@ -25,16 +38,26 @@ class Journal:
           header: what is measured and how, in plain JSON values; the same when it is continued.
 
         Raises:
-          ValueError: the file is the journal of another measurement, or none.
+          ValueError: the file is the journal of another measurement, or none; or another process
+            writes it.
+          OSError: it cannot be opened.
         """
         self.path = Path(path)
         self.turns: dict[tuple[int, str], Turn] = {}
-        header = json.loads(json.dumps(header))  # tuples as the lists that come back
-        whole = self._read(header) if self.path.exists() else 0
-        self._file = self.path.open('ab')
-        self._file.truncate(whole)
-        if not whole:
-            self._write(header)
+        self._sessions: list[_Session] = []
+        self._is_begun = False
+        self._file = _open_alone(self.path)
+        try:
+            header = json.loads(json.dumps(header))  # tuples as the lists that come back
+            self._size = self._read(header)
+            self._file.truncate(self._size)
+            if not self._size:
+                self._write(header)
+        except BaseException:
+            if not os.fstat(self._file.fileno()).st_size:
+                self.path.unlink(missing_ok=True)
+            self._file.close()
+            raise
 
     def __enter__(self) -> 'Journal':
         return self
@@ -45,28 +68,81 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self.turns:
+            self.remove()
         self._file.close()
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of the first session; `continued` lists what each later one told differently."""
+        if not self._sessions:
+            return {}
+        first, *later = [session.facts for session in self._sessions]
+        changes = [
+            {name: value for name, value in facts.items() if first.get(name) != value}
+            for facts in later
+        ]
+        return {**first, 'continued': changes} if changes else first
+
+    @property
+    def warnings(self) -> list[str]:
+        """Of all sessions, each once."""
+        return list(dict.fromkeys(text for each in self._sessions for text in each.warnings))
+
+    @property
+    def kept(self) -> str:
+        """Where its turns are, for whoever is told that the measurement broke off; '' without any."""
+        if not self.turns:
+            return ''
+        return f'{len(self.turns)} turns are kept in {self.path}, the same command goes on'
+
+    def begin(self, facts: dict[str, Any]) -> None:
+        """Keeps the facts of a session, the turns of which follow."""
+        self._sessions.append(_Session(facts))
+        self._is_begun = True
+        self._write({'facts': facts})
+
     def add(self, round_index: int, name: str, turn: Turn) -> None:
-        """Keeps a turn; it is on the disk when this returns."""
-        self.turns[round_index, name] = turn
+        """Keeps a turn; it is on the disk when this returns.
+
+        Raises:
+          ValueError: the disk is full, or fails; all that was kept before stays.
+        """
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
         self._write(
             {'round': round_index, 'name': name, 'time': now, 'turn': dataclasses.asdict(turn)}
         )
+        self.turns[round_index, name] = turn
+
+    def warn(self, warnings: list[str]) -> None:
+        """Keeps all that this session has to warn of so far; nothing before it has begun."""
+        if self._is_begun and warnings != self._sessions[-1].warnings:
+            self._sessions[-1].warnings = list(warnings)
+            self._write({'warnings': warnings})
 
     def remove(self) -> None:
         """Removes the file: the measurement is complete and written elsewhere."""
-        self._file.close()
         self.path.unlink(missing_ok=True)
+        self._file.close()
 
     def _write(self, values: dict[str, Any]) -> None:
-        self._file.write(json.dumps(values).encode() + b'\n')
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps(values).encode() + b'\n'
+        try:
+            written = 0
+            while written < len(line):
+                written += self._file.write(line[written:])
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)  # no half line before the next one
+            raise ValueError(
+                f'{self.path} cannot be written ({error.strerror}); what is in it stays, make room '
+                'and give the same command again'
+            ) from error
+        self._size += len(line)
 
     def _read(self, header: dict[str, Any]) -> int:
-        """Takes up the turns of the file; returns how many bytes of it are whole lines."""
+        """Takes up the lines of the file; returns how many bytes of it are whole lines."""
         content = self.path.read_bytes()
         # A kill while writing leaves half a line, which is cut off.
         whole = content[: content.rfind(b'\n') + 1]
@@ -75,13 +151,14 @@ class Journal:
             return 0
         try:
             found, *entries = [json.loads(line) for line in lines]
-            turns = {(e['round'], e['name']): Turn(**e['turn']) for e in entries}
-        except (ValueError, TypeError, KeyError) as error:
+            turns = {(e['round'], e['name']): Turn(**e['turn']) for e in entries if 'turn' in e}
+            sessions = _sessions([entry for entry in entries if 'turn' not in entry])
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(
                 f'{self.path} is no journal of a measurement ({error!r}); remove it, or choose '
                 'another --output'
             ) from None
-        if found != header and not turns:
+        if not turns:
             return 0  # nothing would be lost
         if found != header:
             raise ValueError(
@@ -89,12 +166,54 @@ class Journal:
                 f'{_difference(found, header)}; give its command again to finish it, remove the '
                 'file, or choose another --output'
             )
-        self.turns = turns
+        self.turns, self._sessions = turns, sessions
         return len(whole)
 
 
-def _difference(found: Any, wanted: dict[str, Any]) -> str:
-    if not isinstance(found, dict):
-        return 'everything'
-    names = [name for name in wanted if found.get(name) != wanted[name]]
-    return ', '.join(names) or 'its fields'
+def interrupted(*journals: Journal) -> ValueError:
+    """What to raise for Ctrl-C: it tells where the turns are."""
+    return ValueError('; '.join(['interrupted', *(each.kept for each in journals if each.kept)]))
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """Opens a file, kept from other processes until it is closed."""
+    while True:
+        file: BinaryIO = path.open('ab', buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it before may have removed it after we opened it.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        except BlockingIOError:
+            file.close()
+            raise ValueError(
+                f'another measurement is writing {path}; wait for its end, or choose another '
+                '--output'
+            ) from None
+        except FileNotFoundError:
+            pass
+        file.close()
+
+
+def _sessions(entries: list[Any]) -> list[_Session]:
+    sessions: list[_Session] = []
+    for entry in entries:
+        if 'facts' in entry:
+            sessions.append(_Session(dict(entry['facts'])))
+        else:
+            sessions[-1].warnings = [str(text) for text in entry['warnings']]
+    return sessions
+
+
+def _difference(found: Any, wanted: Any, name: str = '') -> str:
+    """Names what differs: 'settings.mask ("1" there, "2" here)'; of lists not how."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        differences = [
+            _difference(found.get(key), wanted.get(key), f'{name}.{key}' if name else key)
+            for key in dict.fromkeys([*wanted, *found])
+            if found.get(key) != wanted.get(key)
+        ]
+        return ', '.join(differences)
+    if not name or isinstance(found, dict | list) or isinstance(wanted, dict | list):
+        return name or 'everything'
+    return f'{name} ({json.dumps(found)} there, {json.dumps(wanted)} here)'

@@ -54,6 +54,9 @@ class _Both:
     def facts(self) -> dict[str, Any]:
         return self._host.facts()
 
+    def settings(self) -> dict[str, Any]:
+        return self._host.settings()
+
     def prepare(self, cases: Sequence[Case]) -> None:
         self._host.prepare(cases)
 

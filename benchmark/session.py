@@ -88,6 +88,7 @@ def measure(
 
     Raises:
       DeviceError: the device failed; what was measured is in the journal.
+      ValueError: the journal cannot be written.
     """
     turns: dict[tuple[int, str], Turn] = dict(journal.turns) if journal else {}
     missing = [
@@ -98,7 +99,10 @@ def measure(
     ]
     total = len(turns) + len(missing)
     if missing:
+        facts = device.facts()
         device.prepare(cases)
+        if journal is not None:
+            journal.begin(facts)
     for round_index, case in missing:
         if progress is not None:
             progress(len(turns), total)
@@ -111,6 +115,7 @@ def measure(
         turns[round_index, case.name] = turn
         if journal is not None:
             journal.add(round_index, case.name, turn)
+            journal.warn(device.warnings)
     if progress is not None:
         progress(total, total)
     return summaries(cases, protocol, turns)
@@ -133,13 +138,19 @@ def summaries(
     ]
 
 
-def header(device_name: str, cases: Sequence[Case], protocol: Protocol) -> dict[str, Any]:
-    """What a journal says of its measurement."""
+def header(device: Device, cases: Sequence[Case], protocol: Protocol) -> dict[str, Any]:
+    """What a journal says of its measurement: all that must be the same when it is continued."""
     return {
-        'device': device_name,
+        'device': device.name,
+        'settings': device.settings(),
         'protocol': dataclasses.asdict(protocol),
         'files': [[case.name, case.sha256] for case in cases],
     }
+
+
+def journal_path(output: Path, device: Device) -> Path:
+    """Where the turns of a device are kept while it measures: beside the results."""
+    return output.with_name(f'{output.name}.{device.name}.jsonl')
 
 
 def _labels(files: Sequence[Path]) -> list[str]:

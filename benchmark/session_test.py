@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from benchmark import session
 from benchmark.device import DeviceError
 from benchmark.journal import Journal
-from benchmark.latency import turn_of
+from benchmark.latency import turn_of, turn_order
 from benchmark.session import Protocol, cases_of
 
 PROTOCOL = Protocol(rounds=3, runs_per_round=2, warmup_runs=1)
@@ -22,8 +24,15 @@ class FakeDevice:
 
     name = 'fake'
 
-    def __init__(self, lasts=100):
-        self.lasts, self.done, self.prepared = lasts, [], 0
+    def __init__(self, lasts=100, mask='1', warnings=()):
+        self.lasts, self.done, self.prepared, self.mask = lasts, [], 0, mask
+        self.warnings = list(warnings)
+
+    def facts(self):
+        return {'cpu': 'of paper', 'warnings': len(self.warnings)}
+
+    def settings(self):
+        return {'mask': self.mask}
 
     def prepare(self, cases):
         self.prepared += 1
@@ -41,9 +50,11 @@ def test_files_take_turns_and_each_gets_its_figures(files):
     a, b = session.measure(
         device, cases_of(files), PROTOCOL, progress=lambda done, total: seen.append((done, total))
     )
-    assert [name[0] for name in device.done] == list('abbaba')
-    assert a.round_medians_ms == (1.0, 4.0, 6.0)
-    assert b.round_medians_ms == (2.0, 3.0, 5.0)
+    order = [name for r in range(3) for name in (('a', 'b')[i] for i in turn_order(r, 2))]
+    assert [name[0] for name in device.done] == order
+    taken = {name: [n for n, done in enumerate(order, 1) if done == name] for name in 'ab'}
+    assert a.round_medians_ms == tuple(map(float, taken['a']))
+    assert b.round_medians_ms == tuple(map(float, taken['b']))
     assert (a.model, a.runs, a.size_bytes) == ('a.tflite', 6, files[0].stat().st_size)
     assert seen == [(done, 6) for done in range(7)]
 
@@ -51,7 +62,7 @@ def test_files_take_turns_and_each_gets_its_figures(files):
 @pytest.mark.parametrize('lasts', [0, 1, 3, 5])
 def test_a_lost_device_loses_nothing_that_was_measured(files, tmp_path, lasts):
     cases = cases_of(files)
-    header = session.header('fake', cases, PROTOCOL)
+    header = session.header(FakeDevice(), cases, PROTOCOL)
     path = tmp_path / 'journal.jsonl'
     with pytest.raises(DeviceError, match='unplugged'), Journal(path, header) as journal:
         session.measure(FakeDevice(lasts), cases, PROTOCOL, journal=journal)
@@ -65,13 +76,41 @@ def test_a_lost_device_loses_nothing_that_was_measured(files, tmp_path, lasts):
 
 def test_a_finished_measurement_does_not_need_its_device(files, tmp_path):
     cases = cases_of(files)
-    header = session.header('fake', cases, PROTOCOL)
+    header = session.header(FakeDevice(), cases, PROTOCOL)
     with Journal(tmp_path / 'j', header) as journal:
         first = session.measure(FakeDevice(), cases, PROTOCOL, journal=journal)
     gone = FakeDevice(lasts=0)
     with Journal(tmp_path / 'j', header) as journal:
         assert session.measure(gone, cases, PROTOCOL, journal=journal) == first
     assert not gone.prepared
+
+
+def test_a_measurement_is_not_continued_with_other_settings(files, tmp_path):
+    cases = cases_of(files)
+    header = session.header(FakeDevice(), cases, PROTOCOL)
+    with Journal(tmp_path / 'j', header) as journal, pytest.raises(DeviceError):
+        session.measure(FakeDevice(lasts=2), cases, PROTOCOL, journal=journal)
+    other = session.header(FakeDevice(mask='2'), cases, PROTOCOL)
+    with pytest.raises(ValueError, match=r'2 turns .* in settings.mask \("1" there, "2" here\);'):
+        Journal(tmp_path / 'j', other)
+
+
+def test_what_an_earlier_session_had_to_warn_of_and_told_stays(files, tmp_path):
+    cases = cases_of(files)
+    header = session.header(FakeDevice(), cases, PROTOCOL)
+    lost = FakeDevice(lasts=2, warnings=['battery at 12 %', 'ran hot'])
+    with Journal(tmp_path / 'j', header) as journal, pytest.raises(DeviceError):
+        session.measure(lost, cases, PROTOCOL, journal=journal)
+    with Journal(tmp_path / 'j', header) as journal:
+        again = FakeDevice(warnings=['ran hot', 'screen on', 'saver on'])
+        session.measure(again, cases, PROTOCOL, journal=journal)
+        assert journal.warnings == ['battery at 12 %', 'ran hot', 'screen on', 'saver on']
+        assert journal.facts == {'cpu': 'of paper', 'warnings': 2, 'continued': [{'warnings': 3}]}
+
+
+def test_results_lie_beside_journals_of_their_own():
+    paths = [session.journal_path(Path(name), FakeDevice()) for name in ('run.a', 'run.b')]
+    assert paths == [Path('run.a.fake.jsonl'), Path('run.b.fake.jsonl')]
 
 
 def test_cases_name_files_and_kernels(files):

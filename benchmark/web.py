@@ -19,7 +19,7 @@ from benchmark import latency, measuring_flags, results, session
 from benchmark.browser import hosts, web_server
 from benchmark.browser.browser import BrowserDevice
 from benchmark.device import Case, DeviceError
-from benchmark.journal import Journal
+from benchmark.journal import Journal, interrupted
 from benchmark.main import check_output
 from benchmark.measuring_flags import (
     define_models_flag,
@@ -89,7 +89,7 @@ def measure(
       DeviceError: the browser refuses every file, or one fails in the middle.
       ValueError: interrupted. What was measured is in the journal in either case.
     """
-    path = None
+    opened = []
     try:
         device.wait_for_page()
         print(f'{device.name} measures', flush=True)
@@ -98,19 +98,19 @@ def measure(
         refused = [f'{name}: left out, because {why}' for name, why in refusals.items()]
         if not taken:
             raise DeviceError(f'the browser refuses every file; {"; ".join(refused)}')
-        path = output.with_suffix(f'.{device.name}.jsonl')
-        with Journal(path, session.header(device.name, taken, protocol)) as journal:
+        header = session.header(device, taken, protocol)
+        with Journal(session.journal_path(output, device), header) as journal:
+            opened.append(journal)
             latencies = session.measure(
                 device, taken, protocol, journal=journal, progress=_progress_of(device)
             )
-    except KeyboardInterrupt:
-        kept = f'; what was measured is kept in {path}, the same command goes on' if path else ''
-        raise ValueError(f'interrupted{kept}') from None  # the page waits for the same command
-    facts = device.facts()
-    warnings = [*refused, *device.warnings, *coarse_clock(latencies, protocol, facts)]
-    entry = results.device_entry(device.name, facts, warnings, taken, latencies)
-    results.write_results(output, protocol, [entry])
-    journal.remove()
+            warnings = [*refused, *journal.warnings]
+            warnings += coarse_clock(latencies, protocol, journal.facts)
+            entry = results.device_entry(device.name, journal.facts, warnings, taken, latencies)
+            results.write_results(output, protocol, [entry])
+            journal.remove()
+    except KeyboardInterrupt:  # the page waits for the same command
+        raise interrupted(*opened) from None
     print(f'{device.name}\n{latency.table(latencies)}')
     print(''.join(f'warning: {warning}\n' for warning in warnings), end='')
     print(f'written to {output}')

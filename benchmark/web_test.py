@@ -106,8 +106,8 @@ def test_a_measurement_that_broke_off_goes_on_with_the_rest(device, cases, tmp_p
     Page(device, fails_at=5)
     with pytest.raises(DeviceError, match=r'Element type'):
         web.measure(device, cases, PROTOCOL, tmp_path / 'results.json')
-    [journal] = tmp_path.glob('results.browser_chrome_140_android_01234567.jsonl')
-    assert len(journal.read_text().splitlines()) == 5  # what is measured, four turns
+    [journal] = tmp_path.glob('results.json.browser_chrome_140_android_01234567.jsonl')
+    assert sum('"turn"' in line for line in journal.read_text().splitlines()) == 4
     again = BrowserDevice('LiteRT.js 2.5.3')
     page = Page(again)
     web.measure(again, cases, PROTOCOL, tmp_path / 'results.json')
@@ -116,12 +116,18 @@ def test_a_measurement_that_broke_off_goes_on_with_the_rest(device, cases, tmp_p
 
 
 def test_ctrl_c_tells_where_the_turns_are(device, cases, tmp_path, monkeypatch):
+    turn, turns = BrowserDevice.turn, []
+
     def press(device, *_, **__):
         raise KeyboardInterrupt
 
+    def press_at_the_third(device, case, **options):
+        turns.append(case)
+        return press(device) if turns[2:] else turn(device, case, **options)
+
     Page(device)
-    monkeypatch.setattr(BrowserDevice, 'turn', press)
-    with pytest.raises(ValueError, match=r'interrupted; what .* kept in .*_01234567.jsonl, the s'):
+    monkeypatch.setattr(BrowserDevice, 'turn', press_at_the_third)
+    with pytest.raises(ValueError, match=r'^interrupted; 2 turns are kept in .*_01234567.jsonl, t'):
         web.measure(device, cases, PROTOCOL, tmp_path / 'results.json')
     monkeypatch.setattr(BrowserDevice, 'wait_for_page', press)
     with pytest.raises(ValueError, match=r'^interrupted$'):

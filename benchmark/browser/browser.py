@@ -83,6 +83,11 @@ class BrowserDevice:
         """What the page told of its browser, and the runtime."""
         return {**self._facts, 'runtime': self._runtime}
 
+    def settings(self) -> dict[str, Any]:
+        """The runtime, and whether the page is isolated, without which it has one thread."""
+        isolated = self._facts['cross_origin_isolated']
+        return {'runtime': self._runtime, 'cross_origin_isolated': isolated}
+
     def wait_for_page(self) -> None:
         """Returns when a page has said hello."""
         with self._changed:
