@@ -9,9 +9,9 @@ goes on with the rest.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from absl import flags
 
 from benchmark import latency, measuring_flags, results, session
 from benchmark.device import Case, Device, DeviceError
-from benchmark.journal import Journal
+from benchmark.journal import Journal, interrupted
 from benchmark.measuring_flags import (
     define_device_flags,
     define_models_flag,
@@ -29,6 +29,7 @@ from benchmark.measuring_flags import (
     open_devices,
     read_protocol,
 )
+from benchmark.stop import Stop
 from train import cli
 
 FLAGS = flags.FLAGS
@@ -53,7 +54,8 @@ def define_flags() -> None:
 def main() -> None:
     """Reads the flags and reports."""
     cases = session.cases_of(find_models(FLAGS.models), FLAGS.use_xnnpack)
-    report(open_devices(), cases, read_protocol(), Path(FLAGS.output), profile=FLAGS.profile)
+    protocol, output, stop = read_protocol(), Path(FLAGS.output), Stop()
+    report(open_devices(stop), cases, protocol, output, profile=FLAGS.profile, stop=stop)
 
 
 def report(
@@ -63,104 +65,126 @@ def report(
     output: Path,
     *,
     profile: bool = False,
+    stop: Stop | None = None,
 ) -> None:
-    """Measures on every device at once, prints a table each, writes `output`.
+    """Measures on every device at once, prints a table each, writes `output`; closes the devices.
 
     With `profile` each file's blocks and ops are measured, too; a table and bars of them go beside
-    `output`.
+    `output`. `stop` is what the devices wait with; Ctrl-C sets it.
 
     Raises:
-      ValueError: a card is not JSON; or a device failed: then the others' figures are written, and
-        its own turns stay in its journal.
+      ValueError: a card is not JSON, or a journal is of another measurement; or a device failed: then
+        the others' figures are written, and its own turns stay in its journal; or interrupted.
     """
-    for case in cases:
-        results.card_name(case.file)  # a broken card is found before the minutes of measuring
-    check_output(output, [case.file for case in cases])
-    bench = Bench(cases, protocol, output, profile)
-    ends = bench.measure(devices)
-    done = [end for end in ends if isinstance(end, Measured)]
-    if done:
-        results.write_results(output, protocol, [end.entry(cases) for end in done])
-        for end in done:
-            print(f'{end.device.name}\n{latency.table(end.latencies)}')
-            print(''.join(f'warning: {warning}\n' for warning in end.device.warnings), end='')
-        print(f'written to {output}')
-    if failures := [str(end) for end in ends if isinstance(end, DeviceError)]:
-        # Every journal stays, so that the same command ends with the figures of all devices.
-        raise ValueError('; '.join(failures))
-    for device in devices:
-        bench.journal_path(device).unlink(missing_ok=True)
+    bench = Bench(cases, protocol, output, profile, stop or Stop())
+    with contextlib.ExitStack() as stack:
+        for device in devices:
+            stack.callback(device.close)
+        for case in cases:
+            results.card_name(case.file)  # a broken card is found before the minutes of measuring
+        check_output(output, [case.file for case in cases])
+        journals = [stack.enter_context(bench.open_journal(device)) for device in devices]
+        ends = bench.measure(devices, journals)
+        done = [end for end in ends if isinstance(end, Measured)]
+        if done:
+            results.write_results(output, protocol, [end.entry(cases) for end in done])
+            for end in done:
+                print(f'{end.name}\n{latency.table(end.latencies)}')
+                print(''.join(f'warning: {warning}\n' for warning in end.warnings), end='')
+            print(f'written to {output}')
+        if failures := [str(end) for end in ends if isinstance(end, DeviceError)]:
+            # Every journal stays, so that the same command ends with the figures of all devices.
+            raise ValueError('; '.join(failures))
+        for journal in journals:
+            journal.remove()
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a device told; `facts` are of before it began."""
+    """What a device told, in all sessions; `facts` are of before it began."""
 
-    device: Device
+    name: str
     facts: dict[str, Any]
+    warnings: list[str]
     latencies: list[latency.Latency]
 
     def entry(self, cases: Sequence[Case]) -> dict[str, Any]:
         """Its part of the results."""
-        device = self.device
-        return results.device_entry(device.name, self.facts, device.warnings, cases, self.latencies)
+        return results.device_entry(self.name, self.facts, self.warnings, cases, self.latencies)
 
 
 class Bench:
     """The same files, measured on one or several devices."""
 
     def __init__(
-        self, cases: Sequence[Case], protocol: session.Protocol, output: Path, profile: bool
+        self,
+        cases: Sequence[Case],
+        protocol: session.Protocol,
+        output: Path,
+        profile: bool,
+        stop: Stop,
     ) -> None:
         self._cases, self._protocol, self._output = cases, protocol, output
-        self._profile = profile
-        self._stop = threading.Event()
+        self._profile, self._stop = profile, stop
 
-    def journal_path(self, device: Device) -> Path:
-        """Where the turns of a device are kept while it measures: beside the results."""
-        return self._output.with_suffix(f'.{device.name}.jsonl')
+    def open_journal(self, device: Device) -> Journal:
+        """What keeps the turns of a device while it measures."""
+        header = session.header(device, self._cases, self._protocol)
+        return Journal(session.journal_path(self._output, device), header)
 
-    def measure(self, devices: Sequence[Device]) -> list[Measured | DeviceError]:
+    def measure(
+        self, devices: Sequence[Device], journals: Sequence[Journal]
+    ) -> list[Measured | DeviceError]:
         """The figures of each device, or why it has none; a thread each.
 
-        A failing device does not stop the others. Ctrl-C stops all after their turn.
+        A failing device does not stop the others. Ctrl-C stops all, each after its run.
+
+        Raises:
+          ValueError: interrupted; it tells where the turns are.
         """
         with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
-            futures = [pool.submit(self._measure_one, device) for device in devices]
+            futures = [
+                pool.submit(self._measure_one, *pair)
+                for pair in zip(devices, journals, strict=True)
+            ]
             try:
                 return [future.result() for future in futures]
-            except BaseException:  # Ctrl-C, or a bug
+            except BaseException as error:  # Ctrl-C, or a bug
                 self._stop.set()
-                raise
+                print('\nstops, and leaves each device as it was found', file=sys.stderr)
+                with contextlib.suppress(KeyboardInterrupt):  # another, out of impatience
+                    concurrent.futures.wait(futures)
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+        raise interrupted(*journals)
 
-    def _measure_one(self, device: Device) -> Measured | DeviceError:
-        path = self.journal_path(device)
-        header = session.header(device.name, self._cases, self._protocol)
-
+    def _measure_one(self, device: Device, journal: Journal) -> Measured | DeviceError:
         def progress(done: int, turns: int) -> None:
-            if self._stop.is_set():
-                raise KeyboardInterrupt
+            self._stop.check()
             _show_progress(device, done, turns)
 
         try:
-            with Journal(path, header) as journal:
-                facts = device.facts()
+            try:
                 latencies = session.measure(
                     device, self._cases, self._protocol, journal=journal, progress=progress
                 )
                 if self._profile:
-                    self._print_profiles(device)
-                return Measured(device, facts, latencies)
-        except DeviceError as error:
-            kept = f'; {len(journal.turns)} turns are kept in {path}, the same command goes on'
-            return DeviceError(f'{device.name}: {error}{kept if journal.turns else ""}')
-        finally:
-            device.close()
+                    self._print_profiles(device, progress)
+            finally:
+                device.close()
+                journal.warn(device.warnings)
+            return Measured(device.name, journal.facts, journal.warnings, latencies)
+        except (ValueError, OSError) as error:
+            # The journal tells by itself that what is in it stays.
+            kept = (
+                f'; {journal.kept}' if journal.kept and str(journal.path) not in str(error) else ''
+            )
+            return DeviceError(f'{device.name}: {error}{kept}')
 
-    def _print_profiles(self, device: Device) -> None:
+    def _print_profiles(self, device: Device, progress: session.Progress) -> None:
         from benchmark.profiles import write_profiles  # which needs matplotlib
 
-        for path in write_profiles(device, self._cases, self._protocol, self._output):
+        for path in write_profiles(device, self._cases, self._protocol, self._output, progress):
             print(f'profile: {path}')
 
 

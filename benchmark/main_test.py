@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from benchmark import main
+from benchmark import main, session
 from benchmark.device import DeviceError
 from benchmark.latency import turn_of
 from benchmark.session import Protocol, cases_of
@@ -20,6 +20,9 @@ class FakeDevice:
 
     def facts(self):
         return {'serial': self.name}
+
+    def settings(self):
+        return {'mask': '1'}
 
     def prepare(self, cases):
         pass
@@ -72,7 +75,38 @@ def test_one_lost_phone_stops_no_other_and_is_continued(cases, tmp_path, capsys)
 def test_a_device_that_fails_at_once_leaves_no_hint_at_nothing(cases, tmp_path):
     with pytest.raises(ValueError, match=r'^p: unplugged$'):
         main.report([FakeDevice('p', lasts=0)], cases, PROTOCOL, tmp_path / 'results.json')
-    assert not (tmp_path / 'results.json').exists()
+    assert not list(tmp_path.glob('results.json*'))
+
+
+def test_a_bad_journal_is_told_before_anything_is_measured(cases, tmp_path):
+    output, other = tmp_path / 'results.json', FakeDevice('p1', lasts=10)
+    session.journal_path(output, FakeDevice('p2')).write_text('no JSON\n')
+    with pytest.raises(ValueError, match=r'json.p2.jsonl is no journal'):
+        main.report([other, FakeDevice('p2')], cases, PROTOCOL, output)
+    assert other.lasts == 10
+    assert other.closed
+
+
+@pytest.mark.parametrize('error', [ValueError('what is this'), OSError(28, 'No space', 'x')])
+def test_whatever_goes_wrong_on_one_phone_stops_no_other(cases, tmp_path, error):
+    class Failing(FakeDevice):
+        def turn(self, case, **options):
+            raise error
+
+    output = tmp_path / 'results.json'
+    with pytest.raises(ValueError, match=f'^p2: .*{error.args[-1]}'):
+        main.report([FakeDevice('p1'), Failing('p2')], cases, PROTOCOL, output)
+    assert [d['name'] for d in json.loads(output.read_text())['devices']] == ['p1']
+
+
+def test_warnings_of_a_session_that_was_lost_are_in_the_results(cases, tmp_path):
+    output, again = tmp_path / 'results.json', FakeDevice('p')
+    with pytest.raises(ValueError, match='unplugged'):
+        main.report([FakeDevice('p', lasts=2)], cases, PROTOCOL, output)
+    again.warnings = ['ran hot']
+    main.report([again], cases, PROTOCOL, output)
+    (entry,) = json.loads(output.read_text())['devices']
+    assert entry['warnings'] == ['battery at 3 %', 'ran hot']
 
 
 def test_phones_are_measured_at_the_same_time(cases, tmp_path):
@@ -86,14 +120,27 @@ def test_phones_are_measured_at_the_same_time(cases, tmp_path):
 
 
 def test_an_interruption_stops_every_device_after_its_turn(cases, tmp_path):
+    two_done = threading.Event()
+
     class Interrupted(FakeDevice):
         def turn(self, case, **options):
+            two_done.wait(20)
             raise KeyboardInterrupt
 
-    other = FakeDevice('p2', lasts=10**6)
+    class Other(FakeDevice):
+        def turn(self, case, **options):
+            if self.lasts < 10**6 - 1:
+                two_done.set()
+            return super().turn(case, **options)
+
+    other = Other('p2', lasts=10**6)
     many = Protocol(rounds=10**5, runs_per_round=1)
-    with pytest.raises(KeyboardInterrupt):
-        main.report([Interrupted('p1'), other], cases, many, tmp_path / 'results.json')
+    output = tmp_path / 'results.json'
+    with pytest.raises(
+        ValueError, match=r'^interrupted; \d+ turns are kept in .*json.p2.jsonl, th'
+    ):
+        main.report([Interrupted('p1'), other], cases, many, output)
+    assert [file.name for file in tmp_path.glob('results*')] == ['results.json.p2.jsonl']
     assert other.closed
     assert other.lasts > 0
 

@@ -8,6 +8,7 @@ from absl import flags
 
 from benchmark.device import Device
 from benchmark.session import Protocol
+from benchmark.stop import Stop
 
 FLAGS = flags.FLAGS
 _PHONE_FLAGS = ('serial', 'core', 'benchmark_model')
@@ -63,8 +64,8 @@ def define_device_flags() -> None:
     )
 
 
-def open_devices() -> list[Device]:
-    """The devices that the flags mean.
+def open_devices(stop: Stop | None = None) -> list[Device]:
+    """The devices that the flags mean; those that wait for something end with `stop`.
 
     Raises:
       ValueError: no such phone, one that is not ready, or flags that do not go together.
@@ -84,6 +85,7 @@ def open_devices() -> list[Device]:
             FLAGS.benchmark_model,
             core=FLAGS.core,
             threads=FLAGS.threads,
+            stop=stop,
             progress=lambda text: print(text, file=sys.stderr),
         )
     ]

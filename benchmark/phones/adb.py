@@ -7,18 +7,25 @@ brings, which tells why a file did not arrive ('No space left on device').
 
 import contextlib
 import dataclasses
+import select
 import shlex
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import adbutils
 
 from benchmark.device import DeviceError
+from benchmark.stop import Stop
 
 COMMAND_S = 30.0  # for what answers at once on a phone at work
 _START_S = 20.0
+_STOP_POLL_S = 0.2
+# Kinds of packets of adb's shell protocol, each a byte before its length.
+_PACKET = struct.Struct('<BI')
+_STDOUT, _STDERR, _EXIT = 1, 2, 3
 _PUSH_BYTES_PER_S = 1e5  # slower than any cable, and than wireless debugging
 _AGAIN = 'connect it again and give the same command, what was measured is kept'
 # What adb says of a phone that is there, and what its owner can do.
@@ -53,11 +60,12 @@ class Shell:
     Args:
       client: of the adb server.
       serial: of the phone.
+      stop: ends a command that waits for its output.
     """
 
-    def __init__(self, client: adbutils.AdbClient, serial: str) -> None:
+    def __init__(self, client: adbutils.AdbClient, serial: str, stop: Stop | None = None) -> None:
         self.serial = serial
-        self._client = client
+        self._stop = stop or Stop()
         self._device = client.device(serial)
         with _connection(f'{serial} is gone'):
             features = self._device.get_features()
@@ -75,12 +83,36 @@ class Shell:
 
         Raises:
           DeviceLostError: the phone is gone, or was silent for too long.
+          KeyboardInterrupt: it was stopped meanwhile; the phone ends the command. After that,
+            commands that clean up still run.
         """
-        with _connection(f'{self.serial} is gone during {words[0]}', timeout_s):
-            done = self._device.shell2(shlex.join(words), timeout=timeout_s, v2=True)
-        return Output(
-            done.returncode, f'{done.stdout}\n{done.stderr}' if done.stderr else done.stdout
-        )
+        told = {_STDOUT: b'', _STDERR: b'', _EXIT: b''}
+        was_stopped = self._stop.is_set()
+        with (
+            _connection(f'{self.serial} is gone during {words[0]}', timeout_s),
+            self._device.open_transport(timeout=timeout_s) as connection,
+        ):
+            connection.send_command(f'shell,v2:{shlex.join(words)}')
+            connection.check_okay()
+            while not told[_EXIT]:
+                self._await(connection, timeout_s, was_stopped)
+                kind, length = _PACKET.unpack(connection.read_exact(_PACKET.size))
+                told[kind] = told.get(kind, b'') + connection.read_exact(length)
+        out, err = (told[kind].decode(errors='replace') for kind in (_STDOUT, _STDERR))
+        return Output(told[_EXIT][0], f'{out}\n{err}' if err else out)
+
+    def _await(
+        self, connection: adbutils.AdbConnection, timeout_s: float, was_stopped: bool
+    ) -> None:
+        """Waits until the phone says something."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not was_stopped:
+                self._stop.check()
+            if select.select([connection.conn], [], [], _STOP_POLL_S)[0]:
+                return
+            if time.monotonic() > deadline:
+                raise adbutils.AdbTimeout('silent')
 
     def push(self, file: Path, remote: str) -> None:
         """Copies a file; one that is there is written over.
@@ -116,11 +148,18 @@ class Shell:
             return True
 
 
-def find(serials: Sequence[str]) -> list[Shell]:
+def find(
+    serials: Sequence[str],
+    *,
+    stop: Stop | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> list[Shell]:
     """The phones that are meant.
 
     Args:
-      serials: of them; ['all'] for every one, none for the only one.
+      serials: of them; ['all'] for every one that is ready, none for the only one.
+      stop: ends their commands.
+      warn: told of each phone that 'all' leaves out.
 
     Raises:
       DeviceError: adb does not run, a phone is missing or not ready, or it is not clear which is
@@ -144,14 +183,28 @@ def find(serials: Sequence[str]) -> list[Shell]:
             f'{len(states)} phones are connected, expected --serial to choose; {_listed(states)}; '
             f'give --serial={next(iter(states))} or --serial=all'
         )
-    if not wanted or 'all' in wanted:
-        wanted = list(states)
-    for serial in wanted:
-        if states[serial] != 'device':
-            hint = _STATES.get(states[serial], f'is in the state {states[serial]!r}; restart it')
-            others = f'; {_listed(states)}' if len(states) > 1 else ''
-            raise DeviceError(f'{serial} {hint}{others}')
-    return [Shell(client, serial) for serial in wanted]
+    named = [serial for serial in wanted if serial != 'all']
+    shells, left_out = [], []
+    for serial in states if not wanted or 'all' in wanted else wanted:
+        try:
+            if states[serial] != 'device':
+                raise DeviceError(_unready(serial, states))
+            shells.append(Shell(client, serial, stop))
+        except DeviceError as error:
+            if not wanted or serial in named:
+                raise
+            left_out.append(error)
+    if not shells:
+        raise left_out[0]
+    for reason in left_out:
+        warn(f'left out: {reason}')
+    return shells
+
+
+def _unready(serial: str, states: dict[str, str]) -> str:
+    hint = _STATES.get(states[serial], f'is in the state {states[serial]!r}; restart it')
+    others = f'; {_listed(states)}' if len(states) > 1 else ''
+    return f'{serial} {hint}{others}'
 
 
 def _client() -> adbutils.AdbClient:

@@ -65,6 +65,8 @@ def test_a_phone_that_is_not_ready_is_told_with_a_cure(server, state, message):
         adb.find([])
     with pytest.raises(DeviceError, match=message):
         adb.find(['all'])
+    with pytest.raises(DeviceError, match=message):
+        adb.find(['all', 'X1'])
 
 
 def test_of_two_phones_the_one_that_is_ready_can_be_named(server):
@@ -74,7 +76,11 @@ def test_of_two_phones_the_one_that_is_ready_can_be_named(server):
     with pytest.raises(
         DeviceError, match=r'X2 has not allowed .*; connected: X1, X2 \(unauthorized'
     ):
-        adb.find(['all'])
+        adb.find(['all', 'X2'])
+    warned = []
+    (shell,) = adb.find(['all'], warn=warned.append)
+    assert shell.serial == 'X1'
+    assert [text[:31] for text in warned] == ['left out: X2 has not allowed th']
     with pytest.raises(
         DeviceError, match=r'choose; connected: X1, X2 .*; give --serial=X1 or --seri'
     ):

@@ -125,8 +125,10 @@ def test_the_app_of_the_phone_stays_there_and_its_errors_are_told(
     start_device, device_program, two_models
 ):
     device = start_device()
+    found = open_phone(device, 'apk')
     with pytest.raises(DeviceError, match='the benchmark app is not installed, expected org'):
-        open_phone(device, 'apk').prepare(cases_of(two_models[:1]))
+        found.prepare(cases_of(two_models[:1]))
+    found.close()
     shutil.copy(device_program, device.files / 'app')
     found = open_phone(device, 'apk')
     device.tells('FAULT', 'crash')

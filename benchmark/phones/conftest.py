@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -138,9 +139,10 @@ def _occupy_vsock(port):
 
 
 @pytest.fixture
-def start_device(adb_network, tmp_path):
+def start_device(adb_network, tmp_path, monkeypatch):
     """Starts devices, which end with the test."""
     devices = []
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))  # of locks
     # adb looks for emulators at 5555 to 5585; other processes of tests take other ports.
     first_port = 20000 + os.getpid() % 10000 * 2
 

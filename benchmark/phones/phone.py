@@ -5,7 +5,6 @@ Paper: §6.1.2: one large core, one thread, batch 1.
 
 import contextlib
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,9 @@ from benchmark.latency import Turn
 from benchmark.phones import adb, condition, cores, words
 from benchmark.phones.adb import DeviceLostError, Shell
 from benchmark.phones.phone_files import PhoneFiles
+from benchmark.phones.phone_lock import PhoneLock
 from benchmark.phones.phone_tool import Program, check_benchmark_model, open_tool
+from benchmark.stop import Stop
 
 _ATTEMPTS = 3  # of a turn during which the phone slowed down
 # Of Android's hundreds of properties, those that tell phones apart.
@@ -37,6 +38,7 @@ def find(
     core: str = 'big',
     threads: int = 1,
     progress: Callable[[str], None] = lambda text: None,
+    stop: Stop | None = None,
 ) -> list['Phone']:
     """The phones that are meant, each ready to be measured on.
 
@@ -46,28 +48,34 @@ def find(
         that is installed.
       core: 'big', 'mid', 'little', or a hexadecimal mask.
       threads: of the runs to come, so that a phone with too few such cores is told at once.
-      progress: told in a line what a phone is busy with beside measuring.
+      progress: told in a line what a phone is busy with beside measuring, and which ones 'all'
+        leaves out.
+      stop: ends what takes long on a phone.
 
     Raises:
-      DeviceError: there is no such phone, or one is not ready.
+      DeviceError: there is no such phone, or one is not ready, or another command measures on it.
       ValueError: no tool, or cores that one of them has not.
     """
     check_benchmark_model(benchmark_model)
     cores.check_name(core)
-    shells = adb.find(serials)
-    return [
-        Phone(shell, benchmark_model, core=core, threads=threads, progress=progress)
-        for shell in shells
-    ]
+    phones: list[Phone] = []
+    options: dict[str, Any] = {'core': core, 'threads': threads, 'progress': progress, 'stop': stop}
+    try:
+        for shell in adb.find(serials, stop=stop, warn=lambda text: progress(f'warning: {text}')):
+            phones.append(Phone(shell, benchmark_model, **options))
+    except BaseException:
+        for phone in phones:
+            phone.close()
+        raise
+    return phones
 
 
 class Phone:
-    """One phone (`benchmark.device.Device`).
+    """One phone (`benchmark.device.Device`), which no other command measures on until it is closed.
 
     Args:
       shell: of the phone.
-      benchmark_model, core, threads, progress: as in `find`.
-      sleep: waits so many seconds.
+      benchmark_model, core, threads, progress, stop: as in `find`.
     """
 
     def __init__(
@@ -78,11 +86,11 @@ class Phone:
         core: str = 'big',
         threads: int = 1,
         progress: Callable[[str], None] = lambda text: None,
-        sleep: Callable[[float], None] = time.sleep,
+        stop: Stop | None = None,
     ) -> None:
-        self._shell, self._core, self._sleep = shell, core, sleep
+        self._shell, self._core, self._stop = shell, core, stop or Stop()
         self._files = PhoneFiles(shell)
-        self._tool = open_tool(benchmark_model, shell, self._files, sleep)
+        self._tool = open_tool(benchmark_model, shell, self._files, self._stop)
         properties = _parse_properties(shell.run('getprop').text)
         self._identity = {name: properties.get(key) for name, key in _PROPERTIES.items()}
         self.name = _name(self._identity['model'], shell.serial)
@@ -93,7 +101,8 @@ class Phone:
         self._remarks: list[str] = []
         self._slowed_turns = 0
         self._is_patient = True
-        self._is_lost = False
+        self._is_lost = self._is_closed = False
+        self._lock = PhoneLock(shell.serial)
 
     @property
     def warnings(self) -> list[str]:
@@ -117,6 +126,11 @@ class Phone:
             'condition_before': self._start.to_json(),
         }
 
+    def settings(self) -> dict[str, Any]:
+        """The cores, the tool and the phone's system."""
+        build = self._identity['build'] or 'unknown'
+        return {'mask': self._mask or 'none', 'tool': self._tool.identity, 'build': build}
+
     def prepare(self, cases: Sequence[Case]) -> None:
         """Brings the tool and the files to the phone and runs each file once."""
         with self._noticing_loss():
@@ -130,6 +144,7 @@ class Phone:
                     'it tells no frequencies: the scheduler chooses cores; give --core a mask'
                 )
             for number, case in enumerate(cases, 1):
+                self._stop.check()
                 self._progress(f'file {number} of {len(cases)}: {case.name}')
                 self._run(case, self._flags(case, threads=1, warmup_runs=1, runs=1))
 
@@ -142,6 +157,7 @@ class Phone:
         used = self._pin(threads).cores
         with self._noticing_loss():
             for _ in range(_ATTEMPTS):
+                self._stop.check()
                 self._cool_down(used)
                 turn = self._run(case, flags).runs.to_turn()
                 self._last = self._read_condition()
@@ -175,13 +191,15 @@ class Phone:
 
     def close(self) -> None:
         """Takes away what was brought; after a lost connection it stays, for the run that goes on."""
-        if self._is_lost:
-            return
         try:
-            self._tool.remove()
-            self._files.remove()
+            if not self._is_lost and not self._is_closed:
+                self._tool.remove()
+                self._files.remove()
         except DeviceError as error:
             self._remark(f'what was put on it is still there: {error}')
+        finally:
+            self._is_closed = True
+            self._lock.release()
 
     def _pin(self, threads: int) -> cores.Pin:
         return cores.choose(self._clusters, self._core, threads)
@@ -216,7 +234,7 @@ class Phone:
         if not self._is_patient or condition.heat(self._last, used) is None:
             return
         self._last, reason = condition.wait_until_cool(
-            self._read_condition, used, progress=self._progress, sleep=self._sleep
+            self._read_condition, used, progress=self._progress, sleep=self._stop.sleep
         )
         if reason is not None:
             self._is_patient = False

@@ -16,7 +16,8 @@ class PhoneFiles:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._paths: set[str] = set()
+        self._paths: set[str] = set()  # to be taken away
+        self._there: set[str] = set()
 
     def put(self, file: Path, sha256: str, suffix: str = '', *, executable: bool = False) -> str:
         """Brings a file to the phone, unless it is there.
@@ -37,11 +38,12 @@ class PhoneFiles:
           DeviceLostError: the phone is gone.
         """
         path = f'{FOLDER}/{sha256}{suffix}'
-        if path in self._paths:
+        if path in self._there:
             return path
+        self._paths.add(path)
         if not self._holds(path, file, sha256):
             self._send(file, sha256, path, '755' if executable else '644')
-        self._paths.add(path)
+        self._there.add(path)
         return path
 
     def new_path(self, suffix: str) -> str:
@@ -68,6 +70,7 @@ class PhoneFiles:
             self._shell.run('rm', '-f', *sorted([*self._paths, *parts]))
         self._shell.run('sh', '-c', f'rmdir {FOLDER} 2>/dev/null; true')
         self._paths.clear()
+        self._there.clear()
 
     def _send(self, file: Path, sha256: str, path: str, mode: str) -> None:
         self._run('mkdir', '-p', FOLDER)

@@ -2,12 +2,15 @@
 
 import json
 import re
+import tempfile
+import threading
 
 import pytest
 
 from benchmark.device import Case, DeviceError
 from benchmark.phones import condition, phone
 from benchmark.phones.adb import DeviceLostError, Output
+from benchmark.stop import Stop
 
 
 def frequencies(*mhz):
@@ -82,6 +85,12 @@ def _said(flags):
     )
 
 
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    """Other processes of tests have phones of the same serial number."""
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+
+
 @pytest.fixture
 def program(tmp_path):
     path = tmp_path / 'benchmark_model'
@@ -101,12 +110,20 @@ class Opened(phone.Phone):
 
     def __init__(self, shell, program, **options):
         self.said, self.slept_s = [], 0.0
-        super().__init__(
-            shell, str(program), progress=self.said.append, sleep=self._sleep, **options
-        )
+        stop = Waiting(self)
+        super().__init__(shell, str(program), progress=self.said.append, stop=stop, **options)
 
-    def _sleep(self, seconds):
-        self.slept_s += seconds
+
+class Waiting(Stop):
+    """Does not wait, but adds up for how long it would."""
+
+    def __init__(self, opened):
+        super().__init__()
+        self._opened = opened
+
+    def sleep(self, seconds):
+        super().sleep(0)
+        self._opened.slept_s += seconds
 
 
 def limited(share):
@@ -212,9 +229,11 @@ def test_a_battery_that_empties_is_remarked_once(program, case):
 
 def test_files_are_compared_by_size_where_the_phone_cannot_hash(program, case):
     shell = FakePhone()
-    phone.Phone(shell, str(program)).prepare([case])
+    found = phone.Phone(shell, str(program))
+    found.prepare([case])
     (path,) = [path for path in shell.pushed if path.endswith('.tflite')]
     assert path == f'/data/local/tmp/mobilenet_v3/{case.sha256}.tflite'
+    found.close()  # which this phone ignores
     shell.pushed[path] = 3  # cut off
     phone.Phone(shell, str(program)).prepare([case])
     assert shell.pushed[path] == 4
@@ -241,6 +260,79 @@ def test_a_phone_that_was_measured_is_cleaned(program, case):
     removed = next(words for words in shell.commands if words[:2] == ('rm', '-f'))
     assert set(shell.pushed) <= set(removed)
     assert all(word.startswith('/data/local/tmp/mobilenet_v3/') for word in removed[2:])
+
+
+def removed(shell):
+    """What was taken away, each with what a broken push would leave."""
+    return {path for words in shell.commands if words[:2] == ('rm', '-f') for path in words[2:]}
+
+
+def test_ctrl_c_ends_a_phone_that_is_cooling_and_leaves_it_clean(program, case):
+    stop, shell, waits = Stop(), FakePhone(states=[limited(0.5)]), threading.Event()
+    found = phone.Phone(shell, str(program), stop=stop, progress=lambda text: waits.set())
+    found.prepare([case])
+    waits.clear()
+    ends = []
+
+    def turn():
+        try:
+            found.turn(case, threads=1, warmup_runs=1, runs=1)
+        except KeyboardInterrupt as end:
+            ends.append(end)
+
+    thread = threading.Thread(target=turn, daemon=True)
+    thread.start()
+    assert waits.wait(60)
+    stop.set()
+    thread.join(60)
+    assert ends
+    found.close()
+    assert set(shell.pushed) <= removed(shell)
+
+
+def test_ctrl_c_ends_the_preparing_between_files(program, case):
+    stop, shell = Stop(), FakePhone()
+    found = phone.Phone(shell, str(program), stop=stop, progress=lambda text: stop.set())
+    with pytest.raises(KeyboardInterrupt):
+        found.prepare([case] * 3)
+    assert len([words for words in shell.commands if '--num_runs=1' in words]) == 1
+
+
+def test_what_was_broken_off_while_it_was_brought_is_taken_away(program, case, monkeypatch):
+    class Stopped(FakePhone):
+        def push(self, file, remote):
+            super().push(file, remote)
+            raise KeyboardInterrupt
+
+    shell = Stopped()
+    found = phone.Phone(shell, str(program))
+    with pytest.raises(KeyboardInterrupt):
+        found.prepare([case])
+    found.close()
+    assert shell.pushed
+    assert set(shell.pushed) <= removed(shell)
+
+
+def test_a_phone_is_measured_by_one_command_at_a_time(program, case):
+    found = phone.Phone(FakePhone(), str(program))
+    with pytest.raises(DeviceError, match='8A5X is being measured by another command'):
+        phone.Phone(FakePhone(), str(program))
+    found.close()
+    phone.Phone(FakePhone(), str(program)).close()
+
+
+def test_the_settings_are_what_figures_hang_on(program):
+    options = {'core': 'mid'}, {'core': 'big'}
+    settings = []
+    for each in options:
+        found = phone.Phone(FakePhone(), str(program), **each)
+        settings.append(found.settings())
+        found.close()
+    assert [each.pop('mask') for each in settings] == ['10', '40']
+    assert settings[0] == settings[1]
+    program.write_bytes(b'\x7fELF of another build')
+    other = phone.Phone(FakePhone(), str(program)).settings()
+    assert other['tool'] != settings[0]['tool']
 
 
 class AppPhone(FakePhone):

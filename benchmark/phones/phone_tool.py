@@ -5,9 +5,8 @@ chooses its cores, and its words go to the phone's log.
 """
 
 import re
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from benchmark.phones import words
 from benchmark.phones.adb import Shell
 from benchmark.phones.cores import Pin
 from benchmark.phones.phone_files import PhoneFiles, sha256_of
+from benchmark.stop import Stop
 
 # A phase of a run ends after 150 s (--max_secs) and one more inference; it may be silent that long.
 RUN_S = 330.0
@@ -32,6 +32,10 @@ class Tool(Protocol):
     @property
     def pins(self) -> bool:
         """Whether it runs on the cores that it is told."""
+
+    @property
+    def identity(self) -> str:
+        """What it is, the same for the same build: its kind and hash."""
 
     def install(self) -> None:
         """Brings it to the phone."""
@@ -68,19 +72,17 @@ def check_benchmark_model(value: str) -> None:
         )
 
 
-def open_tool(
-    value: str, shell: Shell, files: PhoneFiles, sleep: Callable[[float], None] = time.sleep
-) -> Tool:
-    """The tool that a value of --benchmark_model names.
+def open_tool(value: str, shell: Shell, files: PhoneFiles, stop: Stop) -> Tool:
+    """The tool that a value of --benchmark_model names; `stop` ends its waiting.
 
     Raises:
       ValueError: it is empty, or no file.
     """
     check_benchmark_model(value)
     if value == 'apk':
-        return App(shell, files, None, sleep)
+        return App(shell, files, None, stop)
     path = Path(value)
-    return App(shell, files, path, sleep) if path.suffix == '.apk' else Program(shell, files, path)
+    return App(shell, files, path, stop) if path.suffix == '.apk' else Program(shell, files, path)
 
 
 class Program:
@@ -96,6 +98,11 @@ class Program:
     def pins(self) -> bool:
         """Whether the phone has taskset; known once it is installed."""
         return self._taskset
+
+    @property
+    def identity(self) -> str:
+        """By its hash."""
+        return f'program {self._sha256}'
 
     def install(self) -> None:
         """Pushes it."""
@@ -133,23 +140,26 @@ class App:
 
     pins = False
 
-    def __init__(
-        self, shell: Shell, files: PhoneFiles, apk: Path | None, sleep: Callable[[float], None]
-    ) -> None:
-        self._shell, self._files, self._apk, self._sleep = shell, files, apk, sleep
+    def __init__(self, shell: Shell, files: PhoneFiles, apk: Path | None, stop: Stop) -> None:
+        self._shell, self._files, self._apk, self._stop = shell, files, apk, stop
         self._package = ''
         self._is_ours = False
+
+    @property
+    def identity(self) -> str:
+        """By the hash of the .apk; one that was there before is not told from others."""
+        return f'app {sha256_of(self._apk) if self._apk else "installed"}'
 
     def install(self) -> None:
         """Installs the .apk, if one was given, and finds the app."""
         before = self._installed()
         if self._apk is not None:
             remote = self._files.put(self._apk, sha256_of(self._apk), '.apk')
+            self._is_ours = not before  # already while it is installed, as that may be broken off
             # -g grants the reading of files outside its own folder.
             done = self._shell.run('pm', 'install', '-r', '-g', remote, timeout_s=_INSTALL_S)
             if done.code or 'Success' not in done.text:
                 raise DeviceError(f'{self._apk.name} is not installed: {words.quote(done.text)}')
-            self._is_ours = not before
         self._package = self._installed()
         if not self._package:
             raise DeviceError(
@@ -179,7 +189,7 @@ class App:
                 raise DeviceError(f'the benchmark app failed: {words.quote(said)}')
             if is_gone:
                 raise DeviceError(f'the benchmark app died; it said {words.quote(said)}')
-            self._sleep(_POLL_S)
+            self._stop.sleep(_POLL_S)
             waited_s += _POLL_S
         raise DeviceError(
             f'the benchmark app came to no end within {waited_s:.0f} s; is the phone unlocked? It '
@@ -192,8 +202,8 @@ class App:
 
     def remove(self) -> None:
         """Uninstalls it, unless it was there before."""
-        if self._is_ours:
-            self._shell.run('pm', 'uninstall', self._package, timeout_s=_INSTALL_S)
+        if self._is_ours and (package := self._installed()):
+            self._shell.run('pm', 'uninstall', package, timeout_s=_INSTALL_S)
             self._is_ours = False
 
     def _installed(self) -> str:
