@@ -10,15 +10,40 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark.blocks.parts import COLUMNS, Part, overhead, part_cells, part_from_cells
 from train.files import write_file
 
 FIGURES = ('median_ms', 'p5_ms', 'p95_ms', 'rounds', 'sha256')
-HEADER = ('device', *COLUMNS, *FIGURES)
+WAY = ('threads', 'settings')
+HEADER = ('device', *WAY, *COLUMNS, *FIGURES)
 COMMAND = 'python -m benchmark.block_table'
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How a device measured; latencies of two ways are not added up.
+
+    Attributes:
+      threads: of the runtime.
+      settings: the device's own, such as cores and runtime: 'mask 4; tool …'.
+    """
+
+    threads: int
+    settings: str
+
+    @classmethod
+    def of(cls, threads: int, settings: Mapping[str, Any]) -> 'Way':
+        """Of the settings as a device tells them."""
+        told = '; '.join(f'{name} {settings[name]}' for name in sorted(settings))
+        return cls(threads, ' '.join(told.split()))
+
+    def __str__(self) -> str:
+        threads = f'{self.threads} thread{"" if self.threads == 1 else "s"}'
+        return f'{threads} ({self.settings})' if self.settings else threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +51,7 @@ class Row:
     """One part on one device.
 
     Attributes:
+      way: the same for all rows of a device in one table.
       median_ms, p5_ms, p95_ms: as in `benchmark.latency.Latency`; the latter None where the device's
         tool tells no percentiles.
       rounds: turns that were measured.
@@ -33,6 +59,7 @@ class Row:
     """
 
     device: str
+    way: Way
     part: Part
     median_ms: float
     p5_ms: float | None
@@ -48,6 +75,11 @@ class LatencyTable:
         self.path, self.device = Path(path), device
         self.rows = {row.part: row for row in rows}
 
+    @property
+    def threads(self) -> int:
+        """That its rows were measured with; 1 where there are none."""
+        return next((row.way.threads for row in self.rows.values()), 1)
+
     def latency_ms(self, part: Part) -> float:
         """The median latency of a part in milliseconds.
 
@@ -58,7 +90,7 @@ class LatencyTable:
         if row is None:
             raise ValueError(
                 f'{self.path} has no row for {part} on {self.device}; measure it: '
-                f'{measuring_command([part], self.path.parent)}'
+                f'{measuring_command([part], self.path.parent, self.threads)}'
             )
         return row.median_ms
 
@@ -81,13 +113,40 @@ class LatencyTable:
         return sum(map(self.net_ms, parts)) + self.latency_ms(overhead(parts[0].scheme))
 
 
-def measuring_command(parts: Sequence[Part], output: str | os.PathLike) -> str:
+def measuring_command(parts: Sequence[Part], output: str | os.PathLike, threads: int) -> str:
     """The command that measures parts and adds them to the table in a folder."""
-    return f'{COMMAND} --parts={",".join(part.key for part in parts)} --output={output}'
+    more = f' --threads={threads}' if threads != 1 else ''
+    return f'{COMMAND} --parts={",".join(part.key for part in parts)}{more} --output={output}'
+
+
+def check_same_way(
+    path: str | os.PathLike, rows: Iterable[Row], device: str, way: Way | None = None
+) -> None:
+    """Sees that all rows of a device, and those to come if `way` is given, were measured alike.
+
+    Raises:
+      ValueError: they were not.
+    """
+    ways = dict.fromkeys(row.way for row in rows if row.device == device)
+    if way is not None:
+        ways[way] = None
+    if len(ways) > 1:
+        told = ' and with '.join(map(str, ways))
+        raise ValueError(
+            f'{path} would hold rows of {device} with {told}, whose latencies cannot be added up; '
+            'measure in one way, or into another --output'
+        )
 
 
 def write_table(path: str | os.PathLike, rows: Iterable[Row]) -> None:
-    """Writes rows; a later one replaces an earlier one of the same device and part."""
+    """Writes rows; a later one replaces an earlier one of the same device and part.
+
+    Raises:
+      ValueError: those of a device were measured in different ways.
+    """
+    rows = list(rows)
+    for device in {row.device for row in rows}:
+        check_same_way(path, rows, device)
     text = io.StringIO(newline='')
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(HEADER)
@@ -96,6 +155,8 @@ def write_table(path: str | os.PathLike, rows: Iterable[Row]) -> None:
         writer.writerow(
             [
                 row.device,
+                row.way.threads,
+                row.way.settings,
                 *part_cells(row.part),
                 *('' if figure is None else f'{figure:.6f}' for figure in figures),
                 row.rounds,
@@ -149,11 +210,17 @@ def read_rows(path: str | os.PathLike) -> list[Row]:
         raise ValueError(f'{file} is no CSV file: {error}; measure it again') from None
     _check_header(file, tuple(lines[0][1]) if lines else ())
     rows: dict[tuple[str, Part], Row] = {}
+    ways: dict[str, Way] = {}
     for number, cells in lines[1:]:
         try:
             row = _read_row(cells)
             if (row.device, row.part) in rows:
                 raise ValueError(f'{row.part} on {row.device} stands there twice, expected once')
+            if ways.setdefault(row.device, row.way) != row.way:
+                raise ValueError(
+                    f'{row.device} with {row.way}, expected {ways[row.device]} as above: latencies '
+                    'of two ways cannot be added up'
+                )
         except ValueError as error:
             raise ValueError(f'{file}, line {number}: {error}; mend or remove it') from None
         rows[row.device, row.part] = row
@@ -163,6 +230,11 @@ def read_rows(path: str | os.PathLike) -> list[Row]:
 def _check_header(file: Path, header: tuple[str, ...]) -> None:
     if header == HEADER:
         return
+    if header == tuple(name for name in HEADER if name not in WAY):
+        raise ValueError(
+            f'{file} is of an earlier version, which did not tell {" and ".join(WAY)}, so that '
+            'nothing can be added; remove it and measure the table again'
+        )
     for place, (came, expected) in enumerate(zip(header, HEADER, strict=False)):
         if came != expected:
             raise ValueError(
@@ -177,21 +249,29 @@ def _check_header(file: Path, header: tuple[str, ...]) -> None:
 def _read_row(cells: Sequence[str]) -> Row:
     if len(cells) != len(HEADER):
         raise ValueError(f'{len(cells)} columns, expected {len(HEADER)}')
-    device, figures = cells[0], cells[1 + len(COLUMNS) :]
+    first = 1 + len(WAY)
+    device, threads, settings = cells[:first]
+    median, p5, p95, rounds, sha256 = cells[first + len(COLUMNS) :]
     if not device:
         raise ValueError("device is '', expected its name")
-    median_ms = _milliseconds('median_ms', figures[0])
-    p5_ms, p95_ms = (
-        _milliseconds(name, cell) if cell else None
-        for name, cell in zip(('p5_ms', 'p95_ms'), figures[1:3], strict=True)
-    )
-    rounds, sha256 = figures[3], figures[4]
-    if not (rounds.isascii() and rounds.isdigit() and int(rounds) > 0):
-        raise ValueError(f'rounds is {rounds!r}, expected a whole number of at least 1')
     if len(sha256) != 64 or set(sha256) - set('0123456789abcdef'):
         raise ValueError(f'sha256 is {sha256!r}, expected 64 hexadecimal digits')
-    part = part_from_cells(cells[1 : 1 + len(COLUMNS)])
-    return Row(device, part, median_ms, p5_ms, p95_ms, int(rounds), sha256)
+    return Row(
+        device,
+        Way(_count('threads', threads), settings),
+        part_from_cells(cells[first : first + len(COLUMNS)]),
+        _milliseconds('median_ms', median),
+        _milliseconds('p5_ms', p5) if p5 else None,
+        _milliseconds('p95_ms', p95) if p95 else None,
+        _count('rounds', rounds),
+        sha256,
+    )
+
+
+def _count(name: str, cell: str) -> int:
+    if not (cell.isascii() and cell.isdigit() and int(cell) > 0):
+        raise ValueError(f'{name} is {cell!r}, expected a whole number of at least 1')
+    return int(cell)
 
 
 def _milliseconds(name: str, cell: str) -> float:

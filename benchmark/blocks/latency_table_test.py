@@ -2,21 +2,30 @@ import re
 
 import pytest
 
-from benchmark.blocks.latency_table import HEADER, Row, read_rows, read_table, write_table
+from benchmark.blocks.latency_table import (
+    HEADER,
+    Row,
+    Way,
+    check_same_way,
+    read_rows,
+    read_table,
+    write_table,
+)
 from benchmark.blocks.parts import named_parts, overhead, part_of
 from mobilenet_v3.tables import SPECS
 
 SHA256 = 'ab' * 32
+WAY = Way(1, 'cpu of paper; runtime 2.3')
 
 
-def rows_of(device='host', name='small', scheme='float32'):
+def rows_of(device='host', name='small', scheme='float32', way=WAY):
     """Parts that take 1, 2, 3, … ms, and an overhead of 0.25 ms."""
     parts = named_parts(SPECS[name], 224, scheme=scheme, hard_swish='fused')
     rows = [
-        Row(device, part, place + 1.0, place + 0.5, place + 1.5, 10, SHA256)
+        Row(device, way, part, place + 1.0, place + 0.5, place + 1.5, 10, SHA256)
         for place, part in enumerate(dict.fromkeys(parts.values()))
     ]
-    return [*rows, Row(device, overhead(scheme), 0.25, None, None, 10, SHA256)]
+    return [*rows, Row(device, way, overhead(scheme), 0.25, None, None, 10, SHA256)]
 
 
 @pytest.fixture
@@ -74,7 +83,7 @@ def test_missing_parts_are_listed_once(table):
 def test_a_later_row_replaces_an_earlier_one(tmp_path):
     path = tmp_path / 'table.csv'
     first = rows_of()
-    newer = Row('host', first[0].part, 9.0, None, None, 3, SHA256)
+    newer = Row('host', WAY, first[0].part, 9.0, None, None, 3, SHA256)
     write_table(path, [*first, newer])
     assert len(read_rows(path)) == len(first)
     assert read_table(path).latency_ms(newer.part) == 9.0
@@ -106,6 +115,13 @@ def test_no_table_is_said_so(tmp_path):
     ('column', 'value', 'message'),
     [
         ('device', '', "device is '', expected its name"),
+        ('threads', '0', "threads is '0', expected a whole number of at least 1"),
+        ('threads', '2', 'host with 2 threads (cpu of paper; runtime 2.3), expected 1 thread (cpu'),
+        (
+            'settings',
+            'cpu of glass',
+            'host with 1 thread (cpu of glass), expected 1 thread (cpu of',
+        ),
         ('kernel', '3.5', "kernel is '3.5', expected a whole number"),
         ('part', 'neck', "part is 'neck', expected one of stem, block"),
         ('median_ms', 'nan', "median_ms is 'nan', expected milliseconds above 0"),
@@ -123,17 +139,54 @@ def test_a_wrong_cell_is_named_with_its_line(table, column, value, message):
 
 def test_a_wrong_head_is_named(table):
     change(table, 1, 'median_ms', 'mean_ms')
-    with pytest.raises(ValueError, match="line 1: column 18 is 'mean_ms', expected 'median_ms'"):
+    with pytest.raises(ValueError, match="line 1: column 20 is 'mean_ms', expected 'median_ms'"):
+        read_table(table)
+
+
+def test_rows_of_two_ways_are_not_mixed(table):
+    other = rows_of(way=Way(2, WAY.settings))
+    message = (
+        r'would hold rows of host with 1 thread \(cpu of paper; runtime 2.3\) and with 2 threads '
+        r'\(.*measure in one way, or into another --output'
+    )
+    with pytest.raises(ValueError, match=message):
+        write_table(table, [*rows_of(), *other])
+    with pytest.raises(ValueError, match=message):
+        check_same_way(table, rows_of(), 'host', Way(2, WAY.settings))
+    check_same_way(table, rows_of(), 'host', WAY)
+    check_same_way(table, rows_of(), 'pixel', Way(2, ''))
+    assert read_rows(table) == rows_of()
+    write_table(table, [*rows_of(), *rows_of('pixel', way=Way(2, ''))])
+    assert read_table(table, 'pixel').threads == 2
+
+
+def test_the_command_that_measures_a_missing_part_measures_it_alike(table):
+    part = rows_of()[0].part
+    write_table(table, rows_of(way=Way(2, ''))[1:])
+    with pytest.raises(ValueError, match=rf'--parts={re.escape(part.key)} --threads=2 --output='):
+        read_table(table).latency_ms(part)
+
+
+def test_the_settings_of_a_device_become_one_line():
+    way = Way.of(1, {'tool': 'a\nb', 'mask': '4'})
+    assert way.settings == 'mask 4; tool a b'
+    assert str(Way.of(4, {})) == '4 threads'
+
+
+def test_a_table_of_an_earlier_version_is_said_so(table):
+    lines = [line.split(',') for line in table.read_text().splitlines()]
+    table.write_text('\n'.join(','.join([line[0], *line[3:]]) for line in lines))
+    with pytest.raises(ValueError, match=r'did not tell threads and settings, .*; remove it and m'):
         read_table(table)
 
 
 def test_missing_columns_are_said_so(table):
     lines = table.read_text().splitlines()
     table.write_text('\n'.join([lines[0], lines[1].rpartition(',')[0]]))
-    with pytest.raises(ValueError, match='line 2: 21 columns, expected 22'):
+    with pytest.raises(ValueError, match='line 2: 23 columns, expected 24'):
         read_table(table)
     table.write_text(lines[0].rpartition(',')[0] + '\n')
-    with pytest.raises(ValueError, match='line 1: 21 columns, expected 22'):
+    with pytest.raises(ValueError, match='line 1: 23 columns, expected 24'):
         read_table(table)
 
 
