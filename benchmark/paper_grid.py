@@ -20,12 +20,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from benchmark.measuring_flags import ORDER_FILE
 from benchmark.paper.grid import ENTRIES, Entry
 from benchmark.paper.grid_files import Job, TrainedRun, build, is_there
 from benchmark.paper.workers import run_apart
 from train import cli
-from train.files import write_file
 
 if TYPE_CHECKING:
     from mobilenet_v3.spec import ModelSpec
@@ -55,9 +53,6 @@ def main() -> None:
         os.makedirs(FLAGS.output, exist_ok=True)
     except OSError as e:
         raise ValueError(f'cannot make --output={FLAGS.output}: {e}') from None
-    # Files that are compared are neighbours in the grid, and should be when they are measured.
-    names = ''.join(f'{key}.tflite\n' for key in ENTRIES)
-    write_file(os.path.join(FLAGS.output, ORDER_FILE), names.encode())
     build_all(jobs, FLAGS.processes)
 
 
