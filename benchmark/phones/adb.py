@@ -74,25 +74,27 @@ class Shell:
                 f'{serial} tells no exit codes over adb, expected Android 7 or later; use another'
             )
 
-    def run(self, *words: str, timeout_s: float = COMMAND_S) -> Output:
+    def run(self, *words: str, timeout_s: float = COMMAND_S, ends_with_us: bool = False) -> Output:
         """Runs a command to its end.
 
         Args:
           *words: the program and its arguments, each one taken literally.
           timeout_s: how long it may be silent.
+          ends_with_us: whether it ends with the connection; not for what is part of the shell.
 
         Raises:
           DeviceLostError: the phone is gone, or was silent for too long.
-          KeyboardInterrupt: it was stopped meanwhile; the phone ends the command. After that,
-            commands that clean up still run.
+          KeyboardInterrupt: it was stopped meanwhile. After that, commands that clean up still run.
         """
+        # adbd hangs up on its child, which is the shell unless the program takes its place.
+        command = f'{"exec " if ends_with_us else ""}{shlex.join(words)}'
         told = {_STDOUT: b'', _STDERR: b'', _EXIT: b''}
         was_stopped = self._stop.is_set()
         with (
             _connection(f'{self.serial} is gone during {words[0]}', timeout_s),
             self._device.open_transport(timeout=timeout_s) as connection,
         ):
-            connection.send_command(f'shell,v2:{shlex.join(words)}')
+            connection.send_command(f'shell,v2:{command}')
             connection.check_okay()
             while not told[_EXIT]:
                 self._await(connection, timeout_s, was_stopped)

@@ -1,9 +1,13 @@
 """Phones that go away, are full or unfit, and tools that fail, over a real adb and adbd."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import adbutils
@@ -102,6 +106,84 @@ def test_after_a_lost_connection_the_files_stay_for_the_run_that_goes_on(
     assert device.listing() == []
 
 
+def run_command(device, program, models, output):
+    """The command line, on a device; its own process, as it is that gets the signals."""
+    command = [sys.executable, '-m', 'benchmark.main', '--device=adb', f'--serial={device.serial}']
+    command += [f'--benchmark_model={program}', f'--models={",".join(map(str, models))}']
+    command += ['--rounds=1', '--runs=2', '--core=1', f'--output={output}']
+    root = Path(main.__file__).parents[1]
+    options = {'cwd': root, 'env': {**os.environ, 'TMPDIR': tempfile.gettempdir()}, 'text': True}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, 'it does not come'
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize('times', [1, 2])
+def test_ctrl_c_ends_a_tool_that_hangs_and_leaves_the_phone_as_it_was(
+    start_device, device_program, two_models, tmp_path, times
+):
+    device = start_device()
+    device.tells('FAULT', 'hang')
+    output = tmp_path / 'results.json'
+    process = run_command(device, device_program, two_models, output)
+    running = device.files / 'RUNNING'
+    wait_until(lambda: running.exists() and running.read_text())
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    _, told = process.communicate(timeout=60)
+    assert told.splitlines()[-1] == 'error: interrupted'
+    assert process.returncode == 2
+    assert device.listing() == []
+    assert not list(tmp_path.glob('results.json*'))
+    (shell,) = adb.find([device.serial])
+    wait_until(lambda: shell.run('kill', '-0', running.read_text()).code)  # the tool is gone
+
+
+def test_two_commands_do_not_measure_on_one_phone(
+    start_device, device_program, two_models, tmp_path
+):
+    device = start_device()
+    found = open_phone(device, device_program)
+    found.prepare(cases_of(two_models))
+    process = run_command(device, device_program, two_models, tmp_path / 'results.json')
+    _, told = process.communicate(timeout=60)
+    assert f'error: {device.serial} is being measured by another command' in told
+    assert [path for path in device.listing() if path.endswith('.tflite')]
+    found.close()
+
+
+def test_other_cores_do_not_go_on_with_a_measurement(
+    start_device, device_program, two_models, tmp_path
+):
+    device, output, cases = start_device(), tmp_path / 'results.json', cases_of(two_models)
+    found = open_phone(device, device_program, core='1')
+    turn, turns = found.turn, []
+
+    def interrupt(case, **options):
+        turns.append(case)
+        return turn(case, **options) if len(turns) < 3 else stop()
+
+    def stop():
+        raise KeyboardInterrupt
+
+    found.turn = interrupt
+    with pytest.raises(ValueError, match=r'^interrupted; 2 turns are kept in'):
+        main.report([found], cases, BRIEF, output)
+    assert device.listing() == []
+    other = open_phone(device, device_program, core='2')
+    with pytest.raises(ValueError, match=r'differs in settings.mask \("1" there, "2" here\); give'):
+        main.report([other], cases, BRIEF, output)
+    main.report([open_phone(device, device_program, core='1')], cases, BRIEF, output)
+    (result,) = json.loads(output.read_text())['devices']
+    assert result['facts']['mask'] == '1'
+
+
 def test_a_full_phone_is_told_and_left_clean(start_device, two_models, tmp_path):
     device = start_device(data_size='1m')
     (shell,) = adb.find([device.serial])
@@ -124,6 +206,7 @@ def test_a_program_for_another_architecture_is_told(start_device, two_models, tm
         found = open_phone(device, program, **options)
         with pytest.raises(DeviceError, match=r'exit code \d+: .*; expected a build for arm64-v8a'):
             found.prepare(cases_of(two_models[:1]))
+        found.close()
 
 
 @pytest.mark.parametrize(

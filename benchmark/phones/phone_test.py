@@ -38,7 +38,7 @@ class FakePhone:
         self.has_taskset, self.is_gone = has_taskset, False
         self.commands, self.pushed = [], {}
 
-    def run(self, *words, timeout_s=30.0):
+    def run(self, *words, timeout_s=30.0, ends_with_us=False):
         if self.is_gone:
             raise DeviceLostError('8A5X is gone')
         self.commands.append(words)

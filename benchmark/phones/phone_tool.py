@@ -112,7 +112,8 @@ class Program:
     def run(self, flags: Sequence[str], pin: Pin) -> str:
         """Runs it to its end, pinned where cores are given."""
         pinned = ['taskset', pin.mask] if self._taskset and pin.cores else []
-        done = self._shell.run(*pinned, self._remote, *flags, timeout_s=RUN_S)
+        command = [*pinned, self._remote, *flags]
+        done = self._shell.run(*command, timeout_s=RUN_S, ends_with_us=True)
         if done.code == 0:
             return done.text
         # Of another architecture it never comes to its first words.

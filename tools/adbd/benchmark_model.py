@@ -110,7 +110,7 @@ def main() -> int:
         print('ERROR: Failed to apply XNNPACK delegate.', file=sys.stderr)
         return 1
     if fault() == 'hang':
-        (FILES / 'RUNNING').touch()
+        (FILES / 'RUNNING').write_text(str(os.getpid()))
         time.sleep(600)
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
