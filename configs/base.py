@@ -22,17 +22,7 @@ def get_config() -> ConfigDict:
     c.model.input_channels = 3  # 3 (RGB) or 1 (grey)
     c.model.dropout = 0.2  # rate; the paper's "dropout of 0.8" keeps 0.8 (§6.1.1)
 
-    c.init = ConfigDict()  # weights of elsewhere that a fresh run starts from: train/weights
-    # keras:imagenet, a file (.h5, .keras, .safetensors, .pth, .tflite, .npz), a SavedModel, a TF1
-    # checkpoint or the --workdir of a run; '' starts from random weights
-    c.init.source = ''
-    c.init.head = 'auto'  # auto keeps the logits where the classes fit; keep insists; drop
-    c.init.weights = 'averaged'  # or raw, of a checkpoint that holds both
-    c.init.definition = 'auto'  # of a PyTorch state dict: timm or timm_tf, which look the same
-    # Of the images (pixels in [0, 1]) that the weights expect; () is what their definition has.
-    c.init.mean, c.init.std = (), ()
-    c.init.sha256 = ''  # of what was read; the run sets it
-    c.init.network = ''  # checksum of the network that was asked for; the run sets it
+    c.init = _init()
 
     c.data = ConfigDict()
     c.data.dataset = 'imagenet2012'  # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes
@@ -41,17 +31,7 @@ def get_config() -> ConfigDict:
     c.data.max_bad_fraction = 0.01  # of images that cannot be decoded; beyond it the run stops
     c.data.shuffle_buffer = 16384  # encoded examples; a smaller dataset is shuffled as a whole
 
-    c.augment = ConfigDict()  # Inception preprocessing (Paper: §6.1.1; its code for the numbers)
-    c.augment.area = (0.05, 1.0)  # of the image, of the random crop
-    c.augment.aspect = (3 / 4, 4 / 3)  # width / height of the random crop
-    c.augment.flip = True  # left to right, every second image
-    c.augment.color = 'fast'  # none, fast (brightness, saturation) or full (and hue, contrast)
-    c.augment.randaugment_layers = 0  # changes an image (arXiv:1909.13719); 0: none
-    c.augment.randaugment_magnitude = 9.0  # of the changes, in [0, 10]
-    c.augment.mixup = (
-        0.0  # α of Beta(α, α), by which images are blended (arXiv:1710.09412); 0: none
-    )
-    c.augment.eval_crop = 0.875  # side of the central crop in evaluation, fraction of the image
+    c.augment = _augment()
 
     c.train = ConfigDict()
     c.train.batch_size = 4096  # global: over all replicas (§6.1.1: 128 a chip)
@@ -63,49 +43,12 @@ def get_config() -> ConfigDict:
     c.train.precision = 'float32'  # or mixed_bfloat16, for TPU
     c.train.steps_per_execution = 1  # steps in one call of the device; 100 and more on TPU
 
-    c.optimizer = ConfigDict()  # RMSProp as in TF1 (§6.1.1)
-    c.optimizer.momentum = 0.9
-    c.optimizer.rho = 0.9  # decay of the mean square
-    # Inside the root. The paper omits it and the learning rate means nothing without it: this is the
-    # released TPU recipe's.
-    c.optimizer.epsilon = 0.002
-
-    c.schedule = ConfigDict()
-    c.schedule.kind = 'exponential'  # exponential or cosine
-    c.schedule.learning_rate = 0.1  # at `base_batch_size`; scaled linearly with the batch (§6.1.1)
-    c.schedule.base_batch_size = 4096
-    c.schedule.warmup_epochs = 5.0  # linear from 0
-    # "learning rate decay rate of 0.01 every 3 epochs" is × 0.99 (§6.1.1).
-    c.schedule.decay = 0.99
-    c.schedule.decay_epochs = 3.0
+    c.optimizer, c.schedule = _optimizer(), _schedule()
 
     c.ema = ConfigDict()
     c.ema.decay = 0.9999  # of weights and BN statistics, reached by (1 + step) / (10 + step)
 
-    c.finetune = ConfigDict()  # of a network that is trained already; see configs/finetune.py
-    # (epoch, stage), …: the first stage, from the input on, that learns from that epoch on. Stages
-    # are stem, bneck_1, …, last, features, head. (): everything learns from the start.
-    c.finetune.unfreeze = ()
-    c.finetune.backbone_rate = 1.0  # of the learning rate, of every stage but the head
-    c.finetune.stage_decay = 1.0  # and once more for each stage, from the head down to the stem
-    c.finetune.freeze_batch_norm = False  # statistics, scales and offsets as they were
-
-    c.distill = ConfigDict()  # learning from a teacher, too; see train/distill.py
-    c.distill.weight = 0.0  # of the teacher in the loss, in [0, 1]; the labels get the rest
-    # --workdir of the run that teaches; of quantization-aware training the float network does
-    c.distill.teacher = ''
-    c.distill.on = 'logits'  # or features: which images the network finds alike
-    c.distill.temperature = 1.0  # both answers are divided by it
-    c.distill.source = ''  # checksum of the teacher's weights; the run sets it
-
-    c.quantize = ConfigDict()  # see configs/quantize.py
-    c.quantize.calibration_images = 400  # of the training set, for the ranges of activations
-    c.quantize.search_images = 64  # of these, for what ranges cost the loss; 0: extremes
-    c.quantize.observe_epochs = 0.0  # in which training moves the ranges; then they are frozen
-    c.quantize.observer_decay = 0.99  # a step, of the moving average of each batch's extremes
-    # The learning rate shrinks with the training set below so many images: it forgets the others.
-    c.quantize.full_rate_images = 10_000
-    c.quantize.source = ''  # checksum of the float weights to start from; the export sets it
+    c.finetune, c.distill, c.quantize = _finetune(), _distill(), _quantize()
 
     c.eval = ConfigDict()
     c.eval.batch_size = 1024  # global
@@ -120,4 +63,95 @@ def get_config() -> ConfigDict:
 
     c.log_every_steps = 100
     c.lock()
+    return c
+
+
+def _init() -> ConfigDict:
+    """Weights of elsewhere that a fresh run starts from; see train/weights."""
+    c = ConfigDict()
+    # keras:imagenet, a file (.h5, .keras, .safetensors, .pth, .tflite, .npz), a SavedModel, a TF1
+    # checkpoint or the --workdir of a run; '' starts from random weights
+    c.source = ''
+    c.head = 'auto'  # auto keeps the logits where the classes fit; keep insists; drop
+    c.weights = 'averaged'  # or raw, of a checkpoint that holds both
+    c.definition = 'auto'  # of a PyTorch state dict: timm or timm_tf, which look the same
+    # Of the images (pixels in [0, 1]) that the weights expect; () is what their definition has.
+    c.mean, c.std = (), ()
+    c.sha256 = ''  # of what was read; the run sets it
+    c.network = ''  # checksum of the network that was asked for; the run sets it
+    return c
+
+
+def _augment() -> ConfigDict:
+    """Inception preprocessing (Paper: §6.1.1; its code for the numbers)."""
+    c = ConfigDict()
+    c.area = (0.05, 1.0)  # of the image, of the random crop
+    c.aspect = (3 / 4, 4 / 3)  # width / height of the random crop
+    c.flip = True  # left to right, every second image
+    c.color = 'fast'  # none, fast (brightness, saturation) or full (and hue, contrast)
+    c.randaugment_layers = 0  # changes an image (arXiv:1909.13719); 0: none
+    c.randaugment_magnitude = 9.0  # of the changes, in [0, 10]
+    c.mixup = 0.0  # α of Beta(α, α), by which images are blended (arXiv:1710.09412); 0: none
+    c.eval_crop = 0.875  # side of the central crop in evaluation, fraction of the image
+    return c
+
+
+def _optimizer() -> ConfigDict:
+    """RMSProp as in TF1 (Paper: §6.1.1)."""
+    c = ConfigDict()
+    c.momentum = 0.9
+    c.rho = 0.9  # decay of the mean square
+    # Inside the root. The paper omits it and the learning rate means nothing without it: this is the
+    # released TPU recipe's.
+    c.epsilon = 0.002
+    return c
+
+
+def _schedule() -> ConfigDict:
+    """The learning rate (Paper: §6.1.1)."""
+    c = ConfigDict()
+    c.kind = 'exponential'  # exponential or cosine
+    c.learning_rate = 0.1  # at `base_batch_size`; scaled linearly with the batch (§6.1.1)
+    c.base_batch_size = 4096
+    c.warmup_epochs = 5.0  # linear from 0
+    # "learning rate decay rate of 0.01 every 3 epochs" is × 0.99 (§6.1.1).
+    c.decay = 0.99
+    c.decay_epochs = 3.0
+    return c
+
+
+def _finetune() -> ConfigDict:
+    """Of a network that is trained already; see configs/finetune.py."""
+    c = ConfigDict()
+    # (epoch, stage), …: the first stage, from the input on, that learns from that epoch on. Stages
+    # are stem, bneck_1, …, last, features, head. (): everything learns from the start.
+    c.unfreeze = ()
+    c.backbone_rate = 1.0  # of the learning rate, of every stage but the head
+    c.stage_decay = 1.0  # and once more for each stage, from the head down to the stem
+    c.freeze_batch_norm = False  # statistics, scales and offsets as they were
+    return c
+
+
+def _distill() -> ConfigDict:
+    """Learning from a teacher, too; see train/distill.py."""
+    c = ConfigDict()
+    c.weight = 0.0  # of the teacher in the loss, in [0, 1]; the labels get the rest
+    # --workdir of the run that teaches; of quantization-aware training the float network does
+    c.teacher = ''
+    c.on = 'logits'  # or features: which images the network finds alike
+    c.temperature = 1.0  # both answers are divided by it
+    c.source = ''  # checksum of the teacher's weights; the run sets it
+    return c
+
+
+def _quantize() -> ConfigDict:
+    """See configs/quantize.py."""
+    c = ConfigDict()
+    c.calibration_images = 400  # of the training set, for the ranges of activations
+    c.search_images = 64  # of these, for what ranges cost the loss; 0: extremes
+    c.observe_epochs = 0.0  # in which training moves the ranges; then they are frozen
+    c.observer_decay = 0.99  # a step, of the moving average of each batch's extremes
+    # The learning rate shrinks with the training set below so many images: it forgets the others.
+    c.full_rate_images = 10_000
+    c.source = ''  # checksum of the float weights to start from; the export sets it
     return c

@@ -32,12 +32,6 @@ def inverted_residual(
             epsilon=spec.batch_norm_epsilon,
         )
 
-    def gate(y: tf.Tensor) -> tf.Tensor:
-        if block.se is None:
-            return y
-        squeezed = block.se.width(placed.in_channels, block.expansion)
-        return layers.squeeze_excite(y, block.se, squeezed, f'{name}/se')
-
     if placed.has_expansion:
         x = layers.conv(x, block.expansion, name=f'{name}/expand/conv', use_bias=False)
         x = norm(x, 'expand')
@@ -55,11 +49,11 @@ def inverted_residual(
     x = norm(x, 'depthwise')
     gate_first = block.se is not None and block.se.before_activation and placed.has_expansion
     if gate_first:
-        x = gate(x)
+        x = _gate(x, placed)
     x = layers.activation(x, block.activation, f'{name}/depthwise/act')
     endpoints[f'{name}/depthwise'] = x
     if not gate_first:
-        x = gate(x)
+        x = _gate(x, placed)
 
     x = layers.conv(x, block.filters, name=f'{name}/project/conv', use_bias=False)
     x = norm(x, 'project')
@@ -68,3 +62,12 @@ def inverted_residual(
         x = tf_keras.layers.Add(name=f'{name}/add')([inputs, x])
     endpoints[name] = x
     return x
+
+
+def _gate(x: tf.Tensor, placed: PlacedBlock) -> tf.Tensor:
+    """Squeeze-and-excite, where the block has it."""
+    block = placed.block
+    if block.se is None:
+        return x
+    squeezed = block.se.width(placed.in_channels, block.expansion)
+    return layers.squeeze_excite(x, block.se, squeezed, f'{placed.name}/se')
