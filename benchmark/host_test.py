@@ -1,4 +1,5 @@
 import hashlib
+import importlib.metadata
 
 import numpy as np
 import pytest
@@ -209,3 +210,12 @@ def test_a_file_that_changes_meanwhile_is_refused(conv_tflite, tmp_path):
     copy.write_bytes(conv_tflite.read_bytes() + b'!')
     with pytest.raises(DeviceError, match=r'a.tflite has changed since the start, expected sha256'):
         host.HostDevice().turn(case, threads=1, warmup_runs=1, runs=1)
+
+
+def test_figures_of_another_runtime_are_not_mixed_in(monkeypatch):
+    before = host.HostDevice().settings()
+    assert before == host.HostDevice().settings()
+    monkeypatch.setattr(importlib.metadata, 'version', lambda name: '0.0.1')
+    after = host.HostDevice().settings()
+    assert (after.pop('runtime'), before.pop('runtime') != '') == ('ai-edge-litert 0.0.1', True)
+    assert after == before

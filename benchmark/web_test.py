@@ -108,6 +108,10 @@ def test_a_measurement_that_broke_off_goes_on_with_the_rest(device, cases, tmp_p
         web.measure(device, cases, PROTOCOL, tmp_path / 'results.json')
     [journal] = tmp_path.glob('results.json.browser_chrome_140_android_01234567.jsonl')
     assert sum('"turn"' in line for line in journal.read_text().splitlines()) == 4
+    newer = BrowserDevice('LiteRT.js 2.6.0')
+    Page(newer)
+    with pytest.raises(ValueError, match=r'differs in settings.runtime \("LiteRT.js 2.5.3" there,'):
+        web.measure(newer, cases, PROTOCOL, tmp_path / 'results.json')
     again = BrowserDevice('LiteRT.js 2.5.3')
     page = Page(again)
     web.measure(again, cases, PROTOCOL, tmp_path / 'results.json')

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.device import Case
+
 ROOT = Path(__file__).absolute().parents[2]
 TOOLS = ROOT / 'tools/adbd'
 ADBD = Path(os.environ.get('ADBD_DIR', ROOT / 'build/adbd')).absolute()
@@ -139,10 +141,9 @@ def _occupy_vsock(port):
 
 
 @pytest.fixture
-def start_device(adb_network, tmp_path, monkeypatch):
+def start_device(adb_network, tmp_path):
     """Starts devices, which end with the test."""
     devices = []
-    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))  # of locks
     # adb looks for emulators at 5555 to 5585; other processes of tests take other ports.
     first_port = 20000 + os.getpid() % 10000 * 2
 
@@ -182,3 +183,23 @@ def two_models(tmp_path_factory):
         content = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
         (folder / f'conv{channels}.tflite').write_bytes(content)
     return sorted(folder.iterdir())
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    """Locks of phones in a folder of the test: others have phones of the same serial number."""
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / 'benchmark_model'
+    path.write_bytes(b'\x7fELF')
+    return path
+
+
+@pytest.fixture
+def case(tmp_path):
+    path = tmp_path / 'a.tflite'
+    path.write_bytes(b'TFL3')
+    return Case('a.tflite', path, '0' * 64, 4)
