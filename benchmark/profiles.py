@@ -1,5 +1,6 @@
 """Profiles of whole measurements: a table and bars for every file, beside the results."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +64,6 @@ def _told_by(device: Device, case: Case, protocol: Protocol, whole_ms: float) ->
     try:
         words = profile(case, threads=protocol.threads, **runs)
     except DeviceError as error:
-        device.warnings.append(f'no profile by the tool itself: {error}')
+        print(f'warning: {device.name}: no profile by the tool itself: {error}', file=sys.stderr)
         return None
     return profile_of_words(case.name, device.name, words, whole_ms)
