@@ -80,7 +80,7 @@ def test_a_dataset_with_another_class_is_refused(moved):
         (data / split / 'grey').mkdir()
         Image.new('RGB', (40, 40)).save(data / split / 'grey' / '0.png')
     message = (
-        r"has 4 classes, other than the 3 that the run was trained on \(3 there, 4 here: class 2 is "
+        r'has 4 classes, other than the 3 that the run was trained on \(3 there, 4 here: class 2 is '
         r"'red' there, 'grey' here\); export beside the data of the run"
     )
     with pytest.raises(ValueError, match=message):

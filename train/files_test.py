@@ -31,6 +31,8 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path, monkeypatch)
 def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
     pipe = tmp_path / 'results.json'
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match=r"something that is no file has this name: '.*results\.json'"):
+    with pytest.raises(
+        OSError, match=r"something that is no file has this name: '.*results\.json'"
+    ):
         files.write_json(pipe, {})
     assert pipe.is_fifo()
