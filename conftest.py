@@ -230,3 +230,18 @@ def run_commands(run_python):
         return json.loads((cwd / 'results.json').read_text())
 
     return run
+
+
+@pytest.fixture(scope='session')
+def assert_refused():
+    """Asserts that a command of `run_commands` ended with one clear error, which holds `words`."""
+
+    def check(result, words):
+        code, out, err = result
+        assert code == 2
+        assert err.splitlines()[-1].startswith('error: '), err
+        assert words in err.splitlines()[-1]
+        assert 'Traceback' not in err
+        assert out == ''
+
+    return check

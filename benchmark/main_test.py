@@ -116,7 +116,9 @@ def test_phones_are_measured_at_the_same_time(cases, tmp_path):
         def prepare(self, cases):
             meet.wait()  # passes only when both are here
 
-    main.report([Waiting('p1'), Waiting('p2')], cases, PROTOCOL, tmp_path / 'results.json')
+    output = tmp_path / 'results.json'
+    main.report([Waiting('p1'), Waiting('p2')], cases, PROTOCOL, output)
+    assert [d['name'] for d in json.loads(output.read_text())['devices']] == ['p1', 'p2']
 
 
 def test_an_interruption_stops_every_device_after_its_turn(cases, tmp_path):

@@ -10,23 +10,13 @@ from mobilenet_v3 import build_model
 from mobilenet_v3.spec_file import load_model_spec
 from train import checkpoint
 from train.run import load_trained
+from train.testing import released_arrays
 
 
 def save_weights(path, spec, num_classes, **changes):
     """An archive of random weights for a network, as released ones come."""
-    import tf_keras
-
-    rng = np.random.default_rng(0)
-    kinds = (tf_keras.layers.Conv2D, tf_keras.layers.DepthwiseConv2D)
     model = build_model(load_model_spec(str(spec)), resolution=32, num_classes=num_classes)
-    arrays = {}
-    for number, layer in enumerate(la for la in model.layers if isinstance(la, kinds)):
-        depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
-        kernel = rng.normal(0, 0.3, layer.weights[0].shape).astype(np.float32)
-        op = 'DEPTHWISE_CONV_2D' if depthwise else 'CONV_2D'
-        arrays[f'{number:02}_{op}_w'] = kernel.transpose(3, 0, 1, 2)
-        channels = kernel.shape[2 if depthwise else 3]
-        arrays[f'{number:02}_{op}_b'] = rng.normal(0, 0.3, channels).astype(np.float32)
+    arrays = released_arrays(model)
     np.savez(path, **(arrays | changes))
     return str(path)
 

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 
 def import_torchvision():
     """torchvision, which beside a PyTorch of another build lacks its own ops: none is needed here."""
-    library = torch.library.Library('torchvision', 'FRAGMENT')
+    from torch import library
+
+    fragment = library.Library('torchvision', 'FRAGMENT')
     for _ in range(100):
         try:
             import torchvision
@@ -30,7 +32,7 @@ def import_torchvision():
             missing = re.search(r'operator torchvision::(\w+) does not exist', str(e))
             if missing is None:
                 raise
-            library.define(f'{missing[1]}(Tensor x) -> Tensor')
+            fragment.define(f'{missing[1]}(Tensor x) -> Tensor')
             for name in [name for name in sys.modules if name.startswith('torchvision')]:
                 del sys.modules[name]
         else:

@@ -82,3 +82,19 @@ def write_tflite(
         sha256, _ = read_identity(path)
         write_card(path, {'sha256': sha256, 'output': {'activation': activation}, **run.to_state()})
     return path
+
+
+def released_arrays(model: tf_keras.Model) -> dict[str, np.ndarray]:
+    """Random weights for a network, laid out as released ones come (`train/weights/released.py`)."""
+    rng = np.random.default_rng(0)
+    kinds = (tf_keras.layers.Conv2D, tf_keras.layers.DepthwiseConv2D)
+    arrays = {}
+    for number, layer in enumerate(x for x in model.layers if isinstance(x, kinds)):
+        depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
+        kernel = rng.normal(0, 0.3, layer.weights[0].shape).astype(np.float32)
+        op = 'DEPTHWISE_CONV_2D' if depthwise else 'CONV_2D'
+        # Keras: [h, w, C, k] and [h, w, C, 1]; TFLite: [k, h, w, C] and [1, h, w, C].
+        arrays[f'{number:02}_{op}_w'] = kernel.transpose(3, 0, 1, 2)
+        channels = kernel.shape[2 if depthwise else 3]
+        arrays[f'{number:02}_{op}_b'] = rng.normal(0, 0.3, channels).astype(np.float32)
+    return arrays

@@ -9,6 +9,7 @@ import tf_keras
 from mobilenet_v3 import SPECS, build_model
 from mobilenet_v3.spec_file import load_model_spec
 from train.data import augment
+from train.testing import released_arrays
 from train.weights import released
 from train.weights.carry import carry
 from train.weights.fit import fit
@@ -34,18 +35,7 @@ def model(spec):
 @pytest.fixture(scope='module')
 def arrays(spec):
     """An archive's content for the tiny network: weights as TFLite lays them out."""
-    rng = np.random.default_rng(0)
-    model = build_model(spec, resolution=32, num_classes=3)
-    arrays = {}
-    for number, layer in enumerate(la for la in model.layers if isinstance(la, KINDS)):
-        depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
-        kernel = rng.normal(0, 0.3, layer.weights[0].shape).astype(np.float32)
-        op = 'DEPTHWISE_CONV_2D' if depthwise else 'CONV_2D'
-        # Keras: [h, w, C, k] and [h, w, C, 1]; TFLite: [k, h, w, C] and [1, h, w, C].
-        arrays[f'{number:02}_{op}_w'] = kernel.transpose(3, 0, 1, 2)
-        channels = kernel.shape[2 if depthwise else 3]
-        arrays[f'{number:02}_{op}_b'] = rng.normal(0, 0.3, channels).astype(np.float32)
-    return arrays
+    return released_arrays(build_model(spec, resolution=32, num_classes=3))
 
 
 def save(path, arrays):
