@@ -25,11 +25,15 @@ def get_config() -> ConfigDict:
     c.init = _init()
 
     c.data = ConfigDict()
-    c.data.dataset = 'imagenet2012'  # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes
+    # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes; those of each task: train/data/source.py
+    c.data.dataset = 'imagenet2012'
     c.data.data_dir = ''  # where TFDS keeps prepared datasets; '' is TFDS's own default
     c.data.background = False  # class 0 is a background that no image has: 1001 classes
-    c.data.max_bad_fraction = 0.01  # of images that cannot be decoded; beyond it the run stops
+    c.data.max_bad_fraction = 0.01  # of bad images or annotations; beyond it the run stops
     c.data.shuffle_buffer = 16384  # encoded examples; a smaller dataset is shuffled as a whole
+    c.data.num_classes = 0  # of masks whose classes have no names; 0: as many as training uses
+    c.data.ignore_label = 255  # number in a mask that is neither target nor mistake
+    c.data.max_boxes = 100  # an image; shorter lists are padded to it, as batches need
 
     c.augment = _augment()
 
@@ -97,8 +101,9 @@ def _augment() -> ConfigDict:
 
 
 def _optimizer() -> ConfigDict:
-    """RMSProp as in TF1 (Paper: §6.1.1)."""
+    """RMSProp as in TF1 (Paper: §6.1.1), or momentum for detection and segmentation."""
     c = ConfigDict()
+    c.kind = 'rmsprop'  # or momentum, which has neither rho nor epsilon
     c.momentum = 0.9
     c.rho = 0.9  # decay of the mean square
     # Inside the root. The paper omits it and the learning rate means nothing without it: this is the
@@ -110,13 +115,14 @@ def _optimizer() -> ConfigDict:
 def _schedule() -> ConfigDict:
     """The learning rate (Paper: §6.1.1)."""
     c = ConfigDict()
-    c.kind = 'exponential'  # exponential or cosine
+    c.kind = 'exponential'  # exponential, cosine or poly
     c.learning_rate = 0.1  # at `base_batch_size`; scaled linearly with the batch (§6.1.1)
     c.base_batch_size = 4096
     c.warmup_epochs = 5.0  # linear from 0
     # "learning rate decay rate of 0.01 every 3 epochs" is × 0.99 (§6.1.1).
     c.decay = 0.99
     c.decay_epochs = 3.0
+    c.power = 0.9  # of what is left of the run, with poly (as segmentation is trained)
     return c
 
 

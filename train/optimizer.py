@@ -1,4 +1,4 @@
-"""RMSProp as in TF1, learning rates over steps, and the moving average of a model."""
+"""RMSProp and momentum as in TF1, learning rates over steps, and the moving average of a model."""
 
 import math
 from collections.abc import Iterable
@@ -8,12 +8,45 @@ import tf_keras
 from ml_collections import ConfigDict
 
 
-class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
-    """TF1's RMSPropOptimizer, which the paper trains with (§6.1.1).
+class _TF1Optimizer(tf_keras.optimizers.legacy.Optimizer):
+    """What both optimisers share: a learning rate that may differ by variable, one fused op for each."""
+
+    def __init__(
+        self,
+        learning_rate: float | tf_keras.optimizers.schedules.LearningRateSchedule,
+        momentum: float,
+        name: str,
+    ) -> None:
+        super().__init__(name)
+        self._set_hyper('learning_rate', learning_rate)
+        self._momentum = momentum
+        self._rate_factors: dict[object, float] = {}  # by _key
+
+    def set_rate_factors(self, factors: Iterable[tuple[tf.Variable, float]]) -> None:
+        """Sets by how much the learning rate of a variable differs; 1 where none is given."""
+        self._rate_factors = {_key(variable): factor for variable, factor in factors}
+
+    def _rate(self, var: tf.Variable, apply_state: dict | None) -> tf.Tensor:
+        dtype = var.dtype.base_dtype
+        cached = (apply_state or {}).get((var.device, dtype))
+        rate = cached['lr_t'] if cached else self._decayed_lr(dtype)
+        return rate * self._rate_factors.get(_key(var), 1.0)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            'learning_rate': self._serialize_hyperparameter('learning_rate'),
+            'momentum': self._momentum,
+        }
+
+
+class RMSPropTF1(_TF1Optimizer):
+    """TF1's RMSPropOptimizer, which the paper trains classifiers with (§6.1.1).
 
     ms ← ρ·ms + (1 − ρ)·g²;  mom ← m·mom + lr·g / √(ms + ε);  w ← w − mom, with ms starting at one.
     tf_keras's own optimizers start it at zero, and the legacy one leaves ε outside the root when
-    there is no momentum. One fused op a variable.
+    there is no momentum.
     """
 
     def __init__(
@@ -25,14 +58,8 @@ class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
         epsilon: float = 0.002,
         name: str = 'rmsprop_tf1',
     ) -> None:
-        super().__init__(name)
-        self._set_hyper('learning_rate', learning_rate)
-        self._rho, self._momentum, self._epsilon = rho, momentum, epsilon
-        self._rate_factors: dict[object, float] = {}  # by _key
-
-    def set_rate_factors(self, factors: Iterable[tuple[tf.Variable, float]]) -> None:
-        """Sets by how much the learning rate of a variable differs; 1 where none is given."""
-        self._rate_factors = {_key(variable): factor for variable, factor in factors}
+        super().__init__(learning_rate, momentum, name)
+        self._rho, self._epsilon = rho, epsilon
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         for var in var_list:
@@ -43,14 +70,11 @@ class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
         self, grad: tf.Tensor, var: tf.Variable, apply_state: dict | None = None
     ) -> tf.Operation:
         dtype = var.dtype.base_dtype
-        cached = (apply_state or {}).get((var.device, dtype))
-        rate = cached['lr_t'] if cached else self._decayed_lr(dtype)
-        rate *= self._rate_factors.get(_key(var), 1.0)
         return tf.raw_ops.ResourceApplyRMSProp(
             var=var.handle,
             ms=self.get_slot(var, 'mean_square').handle,
             mom=self.get_slot(var, 'momentum').handle,
-            lr=rate,
+            lr=self._rate(var, apply_state),
             rho=tf.constant(self._rho, dtype),
             momentum=tf.constant(self._momentum, dtype),
             epsilon=tf.constant(self._epsilon, dtype),
@@ -60,33 +84,80 @@ class RMSPropTF1(tf_keras.optimizers.legacy.Optimizer):
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            'learning_rate': self._serialize_hyperparameter('learning_rate'),
-            'rho': self._rho,
-            'momentum': self._momentum,
-            'epsilon': self._epsilon,
-        }
+        return {**super().get_config(), 'rho': self._rho, 'epsilon': self._epsilon}
+
+
+class MomentumTF1(_TF1Optimizer):
+    """TF1's MomentumOptimizer, which detection and segmentation are trained with.
+
+    mom ← m·mom + g;  w ← w − lr·mom: the heavy ball, without Nesterov. Unlike tf_keras's SGD, what
+    was gathered moves by the learning rate of now.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | tf_keras.optimizers.schedules.LearningRateSchedule,
+        *,
+        momentum: float = 0.9,
+        name: str = 'momentum_tf1',
+    ) -> None:
+        super().__init__(learning_rate, momentum, name)
+
+    def _create_slots(self, var_list: list[tf.Variable]) -> None:
+        for var in var_list:
+            self.add_slot(var, 'momentum', initializer='zeros')
+
+    def _resource_apply_dense(
+        self, grad: tf.Tensor, var: tf.Variable, apply_state: dict | None = None
+    ) -> tf.Operation:
+        return tf.raw_ops.ResourceApplyMomentum(
+            var=var.handle,
+            accum=self.get_slot(var, 'momentum').handle,
+            lr=self._rate(var, apply_state),
+            grad=grad,
+            momentum=tf.constant(self._momentum, var.dtype.base_dtype),
+            use_locking=self._use_locking,
+            use_nesterov=False,
+        )
+
+
+def make_optimizer(
+    config: ConfigDict, learning_rate: float | tf_keras.optimizers.schedules.LearningRateSchedule
+) -> RMSPropTF1 | MomentumTF1:
+    """The optimiser that the `optimizer` part of a config names.
+
+    Raises:
+      ValueError: an unknown kind, or a value out of range.
+    """
+    if not 0 <= config.momentum < 1:
+        raise ValueError(f'config.optimizer.momentum is {config.momentum}; expected in [0, 1)')
+    if config.kind == 'momentum':
+        return MomentumTF1(learning_rate, momentum=config.momentum)
+    if config.kind == 'rmsprop':
+        return RMSPropTF1(
+            learning_rate, rho=config.rho, momentum=config.momentum, epsilon=config.epsilon
+        )
+    raise ValueError(f'config.optimizer.kind is {config.kind!r}; expected rmsprop or momentum')
 
 
 class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then exponential decay in steps of epochs, or one cosine to zero.
+    """Linear warm-up, then exponential decay in steps of epochs, or one cosine or power to zero.
 
     Args:
       config: the `schedule` part of a config.
       batch_size: global batch; the rate scales linearly with it.
       steps_per_epoch: training steps of one epoch, may be fractional.
-      total_steps: length of the run, for the cosine.
+      total_steps: length of the run, for the cosine and the power.
     """
 
     def __init__(
         self, config: ConfigDict, batch_size: int, steps_per_epoch: float, total_steps: int
     ) -> None:
-        if config.kind not in ('exponential', 'cosine'):
+        if config.kind not in ('exponential', 'cosine', 'poly'):
             raise ValueError(
-                f'config.schedule.kind is {config.kind!r}; expected exponential or cosine'
+                f'config.schedule.kind is {config.kind!r}; expected exponential, cosine or poly'
             )
-        for field in ('learning_rate', 'base_batch_size', 'decay', 'decay_epochs'):
+        for field in ('learning_rate', 'base_batch_size', 'decay', 'decay_epochs', 'power'):
             if not config[field] > 0:
                 raise ValueError(f'config.schedule.{field} is {config[field]}; expected above 0')
         if not config.warmup_epochs >= 0:  # NaN is not
@@ -94,7 +165,7 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
                 f'config.schedule.warmup_epochs is {config.warmup_epochs}; expected at least 0'
             )
         self._kind = config.kind
-        self._decay = config.decay
+        self._decay, self._power = config.decay, config.power
         self._peak = config.learning_rate * batch_size / config.base_batch_size
         self._warmup_steps = config.warmup_epochs * steps_per_epoch
         self._decay_steps = config.decay_epochs * steps_per_epoch
@@ -109,12 +180,18 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
         else:
             length = max(1.0, self._total_steps - self._warmup_steps)
             progress = tf.clip_by_value((step - self._warmup_steps) / length, 0.0, 1.0)
-            rate = self._peak * 0.5 * (1.0 + tf.cos(math.pi * progress))
+            rate = self._peak * self._remaining(progress)
         if not self._warmup_steps:
             return rate
         # The first update has a rate, too: step 0 is one step of the ramp.
         ramp = self._peak * (step + 1.0) / self._warmup_steps
         return tf.where(step < self._warmup_steps, tf.minimum(self._peak, ramp), rate)
+
+    def _remaining(self, progress: tf.Tensor) -> tf.Tensor:
+        """The share of the rate that is left after a share of the run."""
+        if self._kind == 'cosine':
+            return 0.5 * (1.0 + tf.cos(math.pi * progress))
+        return (1.0 - progress) ** self._power
 
     def get_config(self) -> dict:
         """The resolved values, for logs."""

@@ -6,7 +6,14 @@ import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
 
-from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
+from configs import base
+from train.optimizer import (
+    MomentumTF1,
+    MovingAverage,
+    RMSPropTF1,
+    WarmupSchedule,
+    make_optimizer,
+)
 
 START = np.array([1.0, -2.0, 0.5], np.float32)
 GRADIENTS = np.array([[0.5, -1.0, 0.0], [0.25, 3.0, 1e-3], [-2.0, 0.0, 1e-3]], np.float32)
@@ -94,6 +101,7 @@ def schedule_config(**changes):
             'warmup_epochs': 5.0,
             'decay': 0.99,
             'decay_epochs': 3.0,
+            'power': 0.9,
             **changes,
         }
     )
@@ -148,6 +156,50 @@ def test_rmsprop_sums_the_gradients_of_replicas(two_replicas):
     np.testing.assert_allclose(two_replicas['weights'], [weight, weight], rtol=1e-6)
 
 
+# ------------------------------------------------------------------------------ momentum
+
+
+def test_momentum_is_the_heavy_ball_of_tf1():
+    """As TF1's: what was gathered moves by the rate of now, 0.1 in the first step and 0.01 then."""
+    rates = tf_keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.01])
+    optimizer, weight = MomentumTF1(rates, momentum=0.9), tf.Variable(START)
+    expected, gathered = START.astype(np.float64), np.zeros(3)
+    for gradient, rate in zip(GRADIENTS, (0.1, 0.01, 0.01), strict=True):
+        optimizer.apply_gradients([(tf.constant(gradient), weight)])
+        gathered = 0.9 * gathered + gradient
+        expected = expected - rate * gathered
+        np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6)
+
+
+def test_the_rate_of_a_variable_may_differ():
+    optimizer = MomentumTF1(0.1, momentum=0.9)
+    fast, slow = tf.Variable([1.0]), tf.Variable([1.0])
+    optimizer.set_rate_factors([(slow, 0.5)])
+    optimizer.apply_gradients([(tf.constant([1.0]), fast), (tf.constant([1.0]), slow)])
+    np.testing.assert_allclose([fast.numpy()[0], slow.numpy()[0]], [0.9, 0.95], rtol=1e-6)
+
+
+@pytest.mark.parametrize(('kind', 'expected'), [('rmsprop', RMSPropTF1), ('momentum', MomentumTF1)])
+def test_a_config_names_the_optimizer(kind, expected):
+    config = base.get_config().optimizer
+    config.kind = kind
+    assert type(make_optimizer(config, 0.1)) is expected
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('kind', 'adam', r"config\.optimizer\.kind is 'adam'; expected rmsprop or momentum"),
+        ('momentum', 1.0, r'config\.optimizer\.momentum is 1\.0; expected in \[0, 1\)'),
+    ],
+)
+def test_an_optimizer_that_is_none_is_refused(field, value, message):
+    config = base.get_config().optimizer
+    config[field] = value
+    with pytest.raises(ValueError, match=message):
+        make_optimizer(config, 0.1)
+
+
 # ------------------------------------------------------------------------------ schedule
 
 
@@ -191,6 +243,11 @@ def test_the_cosine_falls_from_the_end_of_the_warmup_to_zero():
     np.testing.assert_allclose(values, [0.1, 0.1, 0.05, 0.0], atol=1e-7)
 
 
+def test_the_power_falls_from_the_end_of_the_warmup_to_zero():
+    values = rates([49, 50, 525, 1000], kind='poly')
+    np.testing.assert_allclose(values, [0.1, 0.1, 0.1 * 0.5**0.9, 0.0], rtol=1e-6)
+
+
 def test_the_cosine_never_rises_after_the_warmup():
     values = rates(range(50, 1001, 5), kind='cosine')
     assert (np.diff(values) <= 0).all()
@@ -202,7 +259,7 @@ def test_a_run_that_is_all_warmup_still_has_rates():
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match=r"schedule\.kind is 'linear'; expected exponential or co"):
+    with pytest.raises(ValueError, match=r"schedule\.kind is 'linear'; expected exponential, c"):
         rates([0], kind='linear')
 
 
@@ -216,6 +273,7 @@ def test_an_unknown_schedule_is_refused():
         ('warmup_epochs', -1.0),
         ('warmup_epochs', float('nan')),
         ('decay_epochs', 0.0),
+        ('power', 0.0),
     ],
 )
 def test_a_value_that_gives_no_rate_is_refused(field, value):

@@ -84,8 +84,12 @@ def test_a_stage_learns_by_its_own_rate(tiny_config):
         np.testing.assert_allclose(steps[0.5][name], expected, rtol=1e-2, atol=2e-7, err_msg=name)
 
 
-def test_a_run_through_phases_is_continued_bit_for_bit(tiny_config, tmp_path, monkeypatch):
+@pytest.mark.parametrize('optimizer', ['rmsprop', 'momentum'])
+def test_a_run_through_phases_is_continued_bit_for_bit(
+    tiny_config, tmp_path, monkeypatch, optimizer
+):
     config = tiny_config()
+    config.optimizer.kind = optimizer
     config.finetune.unfreeze = ((0.0, 'head'), (1.2, 'bneck_3'))
     config.train.steps_per_execution = 100  # a phase ends an execution
     loop.run(config, str(tmp_path / 'whole'))

@@ -7,7 +7,7 @@ import tf_keras
 
 from train.cpu_kernels import use_cpu_kernels
 from train.evaluator import Evaluator
-from train.optimizer import MovingAverage, RMSPropTF1, WarmupSchedule
+from train.optimizer import MovingAverage, WarmupSchedule, make_optimizer
 from train.stages import Phase, Stages
 from train.task import Task
 
@@ -32,7 +32,7 @@ class Trainer:
         self.schedule = WarmupSchedule(
             config.schedule, config.train.batch_size, steps_per_epoch, total_steps
         )
-        self.optimizer = RMSPropTF1(self.schedule, **config.optimizer)
+        self.optimizer = make_optimizer(config.optimizer, self.schedule)
         self.average = MovingAverage(self.model, self.averaged, config.ema.decay)
         self.average.start()
         self.decayed = decayed_kernels(self.model)
