@@ -47,7 +47,10 @@ def test_siblings_do_not_import_each_other(folder):
         assert not imports(path) & others, path.relative_to(ROOT)
 
 
-@pytest.mark.parametrize('module', ['spec', 'transforms', 'tables', 'cost', 'spec_file'])
+PURE = ['spec', 'transforms', 'tables', 'cost', 'heads', 'head_cost', 'spec_file']
+
+
+@pytest.mark.parametrize('module', PURE)
 def test_the_specs_and_costs_need_no_tensorflow(module):
     names = {name.split('.')[0] for name in imports(ROOT / f'mobilenet_v3/{module}.py')}
     assert not names & {'tensorflow', 'tf_keras', 'numpy'}

@@ -11,6 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 from mobilenet_v3.cost import count
+from mobilenet_v3.head_cost import count_detector
+from mobilenet_v3.heads import DetectionHead
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.tables import SPECS, get_spec
 
@@ -19,21 +21,24 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
 if TYPE_CHECKING:
     from mobilenet_v3.keras_weights import carry_keras_weights
-    from mobilenet_v3.models import build_backbone, build_model
+    from mobilenet_v3.models import build_backbone, build_detector, build_model
 
 __all__ = [
     'SPECS',
+    'DetectionHead',
     'ModelSpec',
     'build_backbone',
+    'build_detector',
     'build_model',
     'carry_keras_weights',
     'count',
+    'count_detector',
     'get_spec',
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ('build_backbone', 'build_model'):
+    if name in ('build_backbone', 'build_detector', 'build_model'):
         from mobilenet_v3 import models
 
         return getattr(models, name)

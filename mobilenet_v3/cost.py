@@ -12,9 +12,10 @@ from mobilenet_v3.spec import (
     strided_side,
 )
 from mobilenet_v3.tables import get_spec
-from mobilenet_v3.transforms import widen, with_output_stride
+from mobilenet_v3.transforms import widen, widen_backbone, with_output_stride
 
 Size = tuple[int, int]
+Shape = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,20 +85,20 @@ def count(
       ValueError: an unknown name or a value out of range.
     """
     spec = resolve(model, multiplier, output_stride)
-    layers, _ = _backbone(spec, check_resolution(resolution), input_channels)
+    layers, _ = backbone_layers(spec, check_resolution(resolution), input_channels)
     channels = layers[-1].channels
     if spec.features is not None:
         layers.append(_conv_of('features', spec.features, channels, (1, 1)))
         channels = spec.features.filters
-    layers.append(_conv('logits', (1, 1), channels, num_classes, (1, 1), batch_norm=False))
+    layers.append(conv_layer('logits', (1, 1), channels, num_classes, (1, 1), batch_norm=False))
     return Cost(tuple(layers))
 
 
 def endpoint_shapes(
     spec: ModelSpec, resolution: int | Size, input_channels: int = 3
-) -> dict[str, tuple[int, int, int]]:
+) -> dict[str, Shape]:
     """Shapes [H, W, C] of the feature maps C1 … C5."""
-    _, outputs = _backbone(spec, check_resolution(resolution), input_channels)
+    _, outputs = backbone_layers(spec, check_resolution(resolution), input_channels)
     return {name: outputs[source] for name, source in endpoints(spec).items()}
 
 
@@ -108,6 +109,14 @@ def resolve(
     spec = get_spec(model) if isinstance(model, str) else model
     spec = widen(spec, multiplier)
     return spec if output_stride is None else with_output_stride(spec, output_stride)
+
+
+def resolve_backbone(
+    model: str | ModelSpec, multiplier: float = 1.0, output_stride: int | None = None
+) -> ModelSpec:
+    """`resolve` of a backbone under other heads than a classifier; see `widen_backbone`."""
+    spec = get_spec(model) if isinstance(model, str) else model
+    return resolve(widen_backbone(spec, multiplier), output_stride=output_stride)
 
 
 def check_resolution(resolution: int | Size) -> Size:
@@ -125,9 +134,9 @@ def check_resolution(resolution: int | Size) -> Size:
     return sides[0], sides[1]
 
 
-def _backbone(
+def backbone_layers(
     spec: ModelSpec, resolution: Size, input_channels: int
-) -> tuple[list[LayerCost], dict[str, tuple[int, int, int]]]:
+) -> tuple[list[LayerCost], dict[str, Shape]]:
     """Costs of the layers up to pooling, and the [H, W, C] of every named output."""
     layers = []
     if spec.normalize is not None:
@@ -157,26 +166,30 @@ def _block(placed: PlacedBlock, before: Size, size: Size) -> list[LayerCost]:
     block, name = placed.block, placed.name
     layers = []
     if placed.has_expansion:
-        layers.append(_conv(f'{name}/expand', (1, 1), placed.in_channels, block.expansion, before))
+        layers.append(
+            conv_layer(f'{name}/expand', (1, 1), placed.in_channels, block.expansion, before)
+        )
     kernel = (block.kernel, block.kernel)
-    layers.append(_conv(f'{name}/depthwise', kernel, 1, block.expansion, size))
+    layers.append(conv_layer(f'{name}/depthwise', kernel, 1, block.expansion, size))
     if block.se is not None:
         squeezed = block.se.width(placed.in_channels, block.expansion)
         for part, fan_in, out in (
             ('squeeze', block.expansion, squeezed),
             ('excite', squeezed, block.expansion),
         ):
-            layers.append(_conv(f'{name}/se/{part}', (1, 1), fan_in, out, (1, 1), batch_norm=False))
-    layers.append(_conv(f'{name}/project', (1, 1), block.expansion, block.filters, size))
+            layers.append(
+                conv_layer(f'{name}/se/{part}', (1, 1), fan_in, out, (1, 1), batch_norm=False)
+            )
+    layers.append(conv_layer(f'{name}/project', (1, 1), block.expansion, block.filters, size))
     return layers
 
 
 def _conv_of(name: str, conv: ConvSpec, in_channels: int, output: Size) -> LayerCost:
     kernel = (conv.kernel, conv.kernel)
-    return _conv(name, kernel, in_channels, conv.filters, output, batch_norm=conv.batch_norm)
+    return conv_layer(name, kernel, in_channels, conv.filters, output, batch_norm=conv.batch_norm)
 
 
-def _conv(
+def conv_layer(
     name: str,
     kernel: Size,
     fan_in: int,
@@ -185,7 +198,7 @@ def _conv(
     *,
     batch_norm: bool = True,
 ) -> LayerCost:
-    """One convolution; `fan_in` is the number of input channels each output channel reads."""
+    """Cost of one convolution; `fan_in` is the number of input channels each output channel reads."""
     weights = kernel[0] * kernel[1] * fan_in * channels
     # Without BN a convolution has a bias; with BN the scale and offset stand in for it.
     affine = 2 * channels if batch_norm else channels

@@ -81,9 +81,10 @@ def conv(
     kernel: int = 1,
     stride: int = 1,
     use_bias: bool = True,
+    bias: float = 0.0,
     padding: Zeros = None,
 ) -> tf.Tensor:
-    """A convolution without BN: squeeze-and-excite, features, logits."""
+    """A convolution without BN: squeeze-and-excite, features, logits; `bias` is what it starts at."""
     x, mode = _pad(x, padding, name)
     return tf_keras.layers.Conv2D(
         filters,
@@ -92,6 +93,7 @@ def conv(
         padding=mode,
         use_bias=use_bias,
         kernel_initializer=_initializer(),
+        bias_initializer=tf_keras.initializers.Constant(bias),
         name=name,
     )(x)
 

@@ -5,8 +5,10 @@ import tf_keras
 
 from mobilenet_v3.backbone import backbone
 from mobilenet_v3.classifier import classifier
-from mobilenet_v3.cost import Size, check_resolution, resolve
+from mobilenet_v3.cost import Size, check_resolution, resolve, resolve_backbone
+from mobilenet_v3.heads import SSDLITE, DetectionHead
 from mobilenet_v3.spec import ModelSpec
+from mobilenet_v3.ssdlite import ssdlite
 
 
 def build_model(
@@ -40,6 +42,45 @@ def build_model(
     images = _images(resolution, input_channels)
     logits = classifier(backbone(images, spec)['last'], spec, num_classes)
     return tf_keras.Model(images, logits, name=spec.name)
+
+
+def build_detector(
+    model: str | ModelSpec,
+    *,
+    multiplier: float = 1.0,
+    resolution: int | Size = 320,
+    num_classes: int = 90,
+    input_channels: int = 3,
+    head: DetectionHead = SSDLITE,
+) -> tf_keras.Model:
+    """Builds an SSDLite detector (Paper: §6.3, Table 6).
+
+    Args:
+      model: a name of `SPECS` or a spec, such as `transforms.halve_tail(…, first_expansion=False)`
+        for the rows marked † in the paper.
+      multiplier: width multiplier α > 0; the extra feature maps of the head scale along.
+      resolution: side of a square input, or (height, width), at least 32; any, not only multiples.
+      num_classes: classes K ≥ 1 without the background.
+      input_channels: 3 or 1.
+      head: extra feature maps and anchors at α = 1.
+
+    Returns:
+      A flat functional model from images [N, H, W, C] in [-1, 1] to raw answers for the A anchors of
+      `anchors.detector_anchors`: 'boxes' [N, A, 4] and 'scores' [N, A, K + 1]; see `ssdlite`.
+
+    Raises:
+      ValueError: an unknown name or a value out of range.
+    """
+    if num_classes < 1:
+        raise ValueError(
+            f'num_classes is {num_classes}; expected at least 1, the background not counted'
+        )
+    spec = resolve_backbone(model, multiplier)
+    images = _images(resolution, input_channels)
+    answers = ssdlite(
+        backbone(images, spec), spec, num_classes=num_classes, head=head.widen(multiplier)
+    )
+    return tf_keras.Model(images, answers, name=spec.name)
 
 
 def build_backbone(

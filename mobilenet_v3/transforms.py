@@ -10,6 +10,7 @@ from mobilenet_v3.spec import (
     ModelSpec,
     SqueezeExcite,
     make_divisible,
+    place,
 )
 
 
@@ -37,11 +38,7 @@ def widen(spec: ModelSpec, multiplier: float) -> ModelSpec:
         if block.expansion == in_channels:
             expansion = scaled_in
         filters = make_divisible(multiplier * block.filters)
-        se = block.se
-        if se is not None and se.squeezed is not None:  # a width of its own grows, too
-            squeezed = make_divisible(se.squeezed * expansion / block.expansion, se.divisor)
-            se = dataclasses.replace(se, squeezed=squeezed)
-        blocks.append(dataclasses.replace(block, expansion=expansion, filters=filters, se=se))
+        blocks.append(_resized(block, expansion, filters))
         in_channels, scaled_in = block.filters, filters
     growth = scaled_in / in_channels
     return dataclasses.replace(
@@ -62,6 +59,53 @@ def _widen_conv(conv: ConvSpec, multiplier: float, input_growth: float) -> ConvS
     if factor == 1:
         return conv
     return dataclasses.replace(conv, filters=make_divisible(factor * conv.filters))
+
+
+def widen_backbone(spec: ModelSpec, multiplier: float) -> ModelSpec:
+    """`widen` of a feature extractor: the last 1×1 convolution shrinks along with the blocks.
+
+    Before a classifier V2's and MnasNet's 1280 channels stay below α = 1. Before a head they do not:
+    the parameters of Table 6's rows at 0.35 and 0.5 are met with 448 and 640 only.
+    """
+    if multiplier < 1 and spec.last is not None and spec.last.scaling == 'grow_only':
+        spec = dataclasses.replace(spec, last=dataclasses.replace(spec.last, scaling='width'))
+    return widen(spec, multiplier)
+
+
+def halve_tail(spec: ModelSpec, *, first_expansion: bool) -> ModelSpec:
+    """Halves the channels of the blocks at stride 32 and of the convolution after them.
+
+    The last layers of MobileNetV3 are made to tell 1000 classes, more than detection and
+    segmentation ask for (Paper: §6.3 and §6.4).
+
+    Args:
+      spec: the network, at its final width.
+      first_expansion: whether the expansion of the first of these blocks is halved, too. False for
+        detection, whose head stands on it (C4 keeps its width; † of Table 6); True for segmentation
+        (RF2 of Tables 7 and 8).
+
+    Raises:
+      ValueError: no block has stride 32.
+    """
+    placed = place(spec)
+    tail = [i for i, at in enumerate(placed) if at.nominal_stride >= 32]
+    if not tail:
+        raise ValueError(f'{spec.name} has no block at stride 32, so no tail to halve')
+    blocks = list(spec.blocks)
+    in_channels = placed[tail[0]].in_channels
+    for i in tail:
+        block = blocks[i]
+        expansion = block.expansion
+        if not placed[i].has_expansion:
+            expansion = in_channels
+        elif i > tail[0] or first_expansion:
+            expansion = make_divisible(expansion / 2)
+        in_channels = make_divisible(block.filters / 2)
+        blocks[i] = _resized(block, expansion, in_channels)
+    last = spec.last and dataclasses.replace(
+        spec.last, filters=make_divisible(spec.last.filters / 2)
+    )
+    return dataclasses.replace(spec, blocks=tuple(blocks), last=last)
 
 
 def with_output_stride(spec: ModelSpec, output_stride: int) -> ModelSpec:
@@ -173,6 +217,15 @@ def se_of_input(spec: ModelSpec) -> ModelSpec:
 
     blocks = tuple(dataclasses.replace(block, se=narrow(block.se)) for block in spec.blocks)
     return dataclasses.replace(spec, blocks=blocks)
+
+
+def _resized(block: BlockSpec, expansion: int, filters: int) -> BlockSpec:
+    """The block with other widths; a squeeze width of its own keeps its ratio to the expansion."""
+    se = block.se
+    if se is not None and se.squeezed is not None:
+        squeezed = make_divisible(se.squeezed * expansion / block.expansion, se.divisor)
+        se = dataclasses.replace(se, squeezed=squeezed)
+    return dataclasses.replace(block, expansion=expansion, filters=filters, se=se)
 
 
 def _to_relu(activation: Activation) -> Activation:

@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from mobilenet_v3 import transforms
 from mobilenet_v3.cost import count
+from mobilenet_v3.spec import SqueezeExcite
 from mobilenet_v3.tables import SPECS, get_spec
 
 LARGE = get_spec('large')
@@ -31,6 +34,42 @@ def test_width_one_changes_nothing_and_more_width_costs_more(name):
     assert transforms.widen(spec, 1.0) is spec
     costs = [count(name, multiplier=m).madds for m in (0.35, 0.5, 0.75, 1.0, 1.25, 2.0)]
     assert costs == sorted(costs)
+
+
+def test_the_last_convolution_of_a_backbone_shrinks_too():
+    assert transforms.widen_backbone(get_spec('v2'), 0.5).last.filters == 640
+    for name in ('large', 'v1'):  # whose last convolution, if any, is relative to its input
+        spec = get_spec(name)
+        assert transforms.widen_backbone(spec, 0.5) == transforms.widen(spec, 0.5)
+    assert transforms.widen_backbone(get_spec('v2'), 1.0) == get_spec('v2')
+
+
+# Expansions and outputs from the first block at stride 32 on, and the last convolution.
+TAILS = [
+    ('large', False, (672, 480, 480), (80, 80, 80), 480),
+    ('large', True, (336, 480, 480), (80, 80, 80), 480),
+    ('small', False, (288, 288, 288), (48, 48, 48), 288),
+    ('small', True, (144, 288, 288), (48, 48, 48), 288),
+]
+
+
+@pytest.mark.parametrize(('name', 'first', 'expansions', 'filters', 'last'), TAILS)
+def test_the_tail_is_halved_as_detection_and_segmentation_do(
+    name, first, expansions, filters, last
+):
+    spec, halved = get_spec(name), transforms.halve_tail(get_spec(name), first_expansion=first)
+    assert tuple(block.expansion for block in halved.blocks[-3:]) == expansions
+    assert tuple(block.filters for block in halved.blocks[-3:]) == filters
+    assert halved.last.filters == last
+    assert halved.blocks[:-3] == spec.blocks[:-3]
+
+
+def test_halving_keeps_blocks_without_expansion_and_squeeze_widths_in_proportion():
+    v1 = transforms.halve_tail(get_spec('v1'), first_expansion=True)
+    assert [(block.expansion, block.filters) for block in v1.blocks[-2:]] == [(512, 512)] * 2
+    wide = dataclasses.replace(LARGE.blocks[-1], se=SqueezeExcite(squeezed=320))
+    spec = dataclasses.replace(LARGE, blocks=(*LARGE.blocks[:-1], wide))
+    assert transforms.halve_tail(spec, first_expansion=False).blocks[-1].se.squeezed == 160
 
 
 def test_h_swish_at_80_is_the_network_itself():
@@ -84,5 +123,8 @@ def test_networks_without_what_an_ablation_changes_say_so():
         transforms.original_last_stage(get_spec('v2'))
     with pytest.raises(ValueError, match='v1 has no features after pooling'):
         transforms.with_features(get_spec('v1'), 1024)
+    flat = dataclasses.replace(LARGE, blocks=LARGE.blocks[:3])
+    with pytest.raises(ValueError, match='large has no block at stride 32, so no tail to halve'):
+        transforms.halve_tail(flat, first_expansion=True)
     with pytest.raises(ValueError, match='h-swish from 0 channels; expected at least 1'):
         transforms.hard_swish_from(LARGE, 0)
