@@ -42,7 +42,7 @@ def from_run(workdir: str, data_dir: str = '') -> Trained:
     run, model, state = load_trained(workdir)
     if data_dir:
         run.config.data.data_dir = data_dir
-    source = open_source(run.config.data)
+    source = open_source(run.config.data, run.config.task)
     if source.labels != run.labels:
         raise ValueError(
             f'{source.name} has {len(source.labels)} classes, other than the {len(run.labels)} that '
@@ -67,11 +67,11 @@ def from_weights(config: ConfigDict, num_classes: int | None) -> Trained:
     config.init.head = 'keep'  # what is not trained cannot be exported
     initial = read_initial(config, resolve_spec(config))
     config = initial.config
-    source = open_source(config.data)
+    source = open_source(config.data, config.task)
     classes = len(source.labels)
     if num_classes == classes + 1:
         config.data.background = True
-        source = open_source(config.data)
+        source = open_source(config.data, config.task)
     elif num_classes not in (None, classes):
         raise ValueError(
             f'--num_classes={num_classes}, but {source.name} has {classes} classes; expected '

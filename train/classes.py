@@ -1,5 +1,6 @@
 """The classes of a model beside those of a dataset."""
 
+import dataclasses
 import os
 
 from ml_collections import ConfigDict
@@ -22,7 +23,9 @@ def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
     return labels
 
 
-def open_matching(config: ConfigDict, labels: tuple[str, ...], model: str) -> Source:
+def open_matching(
+    config: ConfigDict, labels: tuple[str, ...], model: str, task: str = 'classification'
+) -> Source:
     """Opens a dataset for a model of the given classes.
 
     A model with one class more than the dataset has a background before them, as released weights
@@ -32,6 +35,7 @@ def open_matching(config: ConfigDict, labels: tuple[str, ...], model: str) -> So
       config: the `data` part of a config; `background` is found here.
       labels: of the model.
       model: its name, for an error.
+      task: of the model.
 
     Returns:
       The source; its labels are the model's, or the dataset's where the model's have no names.
@@ -41,9 +45,9 @@ def open_matching(config: ConfigDict, labels: tuple[str, ...], model: str) -> So
     """
     config = config.copy_and_resolve_references()
     config.background = False
-    source = open_source(config)
+    source = open_source(config, task)
     comparable = _has_names(labels) and _has_names(source.labels)
-    one_more = len(labels) == len(source.labels) + 1
+    one_more = task == 'classification' and len(labels) == len(source.labels) + 1
     if one_more and (labels[0] == BACKGROUND or not comparable):
         source = with_background(source)
     if len(source.labels) != len(labels) or (comparable and source.labels != labels):
@@ -53,7 +57,7 @@ def open_matching(config: ConfigDict, labels: tuple[str, ...], model: str) -> So
             'that the data has for them by --labels'
         )
     chosen = labels if _has_names(labels) else source.labels
-    return Source(source.name, chosen, source.train, source.val)
+    return dataclasses.replace(source, labels=chosen)
 
 
 def numbered(count: int) -> tuple[str, ...]:

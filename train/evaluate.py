@@ -28,7 +28,7 @@ def define_flags() -> None:
     flags.DEFINE_string('output', None, 'Folder for the report.', required=True)
     flags.DEFINE_string('dataset', None, 'As of train.main; the one of its training by default.')
     flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
-    flags.DEFINE_enum('split', 'val', ['val', 'train'], 'Of the dataset.')
+    flags.DEFINE_enum('split', 'val', ['val', 'train', 'test'], 'Of the dataset.')
     flags.DEFINE_string('labels', None, 'File with the name of each class, a line each.')
 
 
@@ -50,8 +50,8 @@ def main() -> None:
         config.data_dir = FLAGS.data_dir
     if not config.dataset:
         raise ValueError(f'{FLAGS.model} does not tell its dataset; give it by --dataset')
-    source = open_matching(config, predictor.task.labels, FLAGS.model)
-    split = source.train if FLAGS.split == 'train' else source.val
+    source = open_matching(config, predictor.task.labels, FLAGS.model, predictor.config.task)
+    split = source.split(FLAGS.split)
     output = Path(FLAGS.output)
     os.makedirs(output, exist_ok=True)
     statistics = measure(predictor, split)

@@ -18,7 +18,7 @@ BAD = {
     'no output': (['--model=run'], 'Flag --output must have a value other than None'),
     'positional': (['--model=run', '--output=x', 'val'], "unexpected argument 'val'"),
     'no such model': (['--model=gone', '--output=x'], 'there is no gone; expected a .tflite file'),
-    'no such split': (['--model=run', '--output=x', '--split=test'], '--split=test'),
+    'no such split': (['--model=run', '--output=x', '--split=tests'], '--split=tests'),
     'other classes': (
         ['--model=run', '--output=x', '--dataset=folder:two'],
         'folder:two has other classes than run: 2 there, 3 here; give data of its classes',

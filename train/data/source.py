@@ -8,15 +8,30 @@ from collections.abc import Callable
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+# The forms of a dataset's name besides a TFDS name, by task.
+KINDS = {
+    'classification': ('folder:PATH', 'tfrecord:PATH', 'builtin:shapes'),
+    'detection': ('builtin:shapes',),
+    'segmentation': ('builtin:shapes',),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
     """The examples of one split, in a fixed order.
 
+    An example is a dict with 'image', an encoded JPEG, PNG, BMP or GIF (scalar string), and of
+
+    - classification: 'label' (int64);
+    - detection: 'boxes' float32 [B, 4] (ymin, xmin, ymax, xmax in [0, 1]), 'box_labels' int64 [B],
+      'crowd' bool [B] (COCO's crowds and VOC's difficult objects: neither target nor mistake) and
+      'areas' float32 [B], of the objects in pixels, 0 where their boxes' count; B may be 0;
+    - segmentation: 'mask', an encoded PNG of one channel (scalar string), and 'mask_classes' uint8
+      [256], the class of each of its numbers, 255 for those to ignore.
+
     Attributes:
       num_examples: how many there are.
-      examples: makes a dataset of dicts with 'image', an encoded JPEG, PNG, BMP or GIF (scalar
-        string), and 'label' (int64); sources with more add 'objects' and 'mask'.
+      examples: makes a dataset of the examples.
       shuffled: makes the same for training: endless, in an order that `seed` determines, another
         one each epoch. Given the number of examples to skip, without decoding them.
     """
@@ -28,39 +43,69 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A dataset: its class names and its two splits."""
+    """A dataset: its class names and its splits; `test` where there is an annotated one besides."""
 
     name: str
     labels: tuple[str, ...]
     train: Split
     val: Split
+    test: Split | None = None
+
+    def split(self, name: str) -> Split:
+        """The split 'train', 'val' or 'test'.
+
+        Raises:
+          ValueError: there is no test split.
+        """
+        found: Split | None = {'train': self.train, 'val': self.val, 'test': self.test}[name]
+        if found is None:
+            raise ValueError(f'{self.name} has no annotated {name} split; expected train or val')
+        return found
 
 
-def open_source(config: ConfigDict) -> Source:
-    """Opens the dataset that `config` (the `data` part of a config) names.
+def open_source(config: ConfigDict, task: str = 'classification') -> Source:
+    """Opens the dataset that `config` (the `data` part of a config) names, for a task.
 
     Raises:
-      ValueError: there is no such dataset, or it is not laid out as expected.
+      ValueError: there is no such dataset, it is not laid out as expected, or not for that task.
     """
-    source = _open(config)
+    if task not in KINDS:
+        raise ValueError(f'task {task!r} has no datasets; expected one of {", ".join(KINDS)}')
+    if config.background and task != 'classification':
+        raise ValueError(
+            f'config.data.background is of classification; {task} has a background of its own'
+        )
+    source = _open(config, task)
     return with_background(source) if config.background else source
 
 
-def _open(config: ConfigDict) -> Source:
+def kinds(task: str) -> str:
+    """The forms of a dataset's name besides a TFDS name, in words."""
+    *first, last = KINDS[task]
+    return f'{", ".join(first)} or {last}' if first else last
+
+
+def _open(config: ConfigDict, task: str) -> Source:
     from train.data import folder, records, tfds_source
 
     kind, colon, rest = config.dataset.partition(':')
+    known = {name.partition(':')[0] for names in KINDS.values() for name in names}
+    taken = [name.partition(':')[0] for name in KINDS[task]]
+    if colon and kind in known and kind not in taken:
+        raise ValueError(
+            f'{config.dataset} is no dataset for {task}; expected a TFDS name, {kinds(task)}'
+        )
     if kind == 'builtin' and colon:
-        return tfds_source.open_builtin(rest, config)
+        return tfds_source.open_builtin(rest, config, task)
     if kind == 'folder' and colon:
         return folder.open_folder(_directory(rest), config)
     if kind == 'tfrecord' and colon:
         return records.open_records(_directory(rest), config)
     if colon and not os.path.exists(config.dataset):
-        near = difflib.get_close_matches(kind, ('builtin', 'folder', 'tfrecord'), n=1)
+        near = difflib.get_close_matches(kind, taken, n=1)
         if near:
             raise ValueError(f'unknown dataset {config.dataset!r}; did you mean {near[0]}:{rest}?')
-    return tfds_source.open_tfds(config.dataset, config)
+    return tfds_source.open_tfds(config.dataset, config, task)
 
 
 def shuffled_in_memory(
@@ -94,8 +139,13 @@ def with_background(source: Source) -> Source:
             lambda seed, skip: split.shuffled(seed, skip).map(shift),
         )
 
-    labels = ('background', *source.labels)
-    return Source(source.name, labels, shifted(source.train), shifted(source.val))
+    return Source(
+        source.name,
+        ('background', *source.labels),
+        shifted(source.train),
+        shifted(source.val),
+        shifted(source.test) if source.test else None,
+    )
 
 
 def _directory(path: str) -> str:

@@ -70,3 +70,27 @@ def test_a_background_class_comes_before_the_others(image_folder):
                 assert int(one['label']) == int(another['label']) + 1
                 assert one['label'].dtype == another['label'].dtype
                 assert one['image'].numpy() == another['image'].numpy()
+
+
+@pytest.mark.parametrize(
+    ('name', 'task', 'expected'),
+    [
+        (
+            'tfrecord:x',
+            'detection',
+            'tfrecord:x is no dataset for detection; expected a TFDS name,',
+        ),
+        ('tfrecord:x', 'segmentation', 'tfrecord:x is no dataset for segmentation; expected a '),
+        ('builtin:shapes', 'drawing', "task 'drawing' has no datasets; expected one of classific"),
+    ],
+)
+def test_a_dataset_of_another_task_is_refused(name, task, expected):
+    with pytest.raises(ValueError, match=expected):
+        open_source(config(name), task)
+
+
+def test_only_classification_has_a_background_in_its_data():
+    fields = config('builtin:shapes')
+    fields.background = True
+    with pytest.raises(ValueError, match='data.background is of classification; detection has a'):
+        open_source(fields, 'detection')

@@ -71,9 +71,9 @@ def fake(features, splits):
     )
 
 
-def open_fake(monkeypatch, builder):
+def open_fake(monkeypatch, builder, task='classification'):
     monkeypatch.setattr(tfds, 'builder', lambda name, data_dir: builder)
-    return tfds_source.open_tfds('some', config('some'))
+    return tfds_source.open_tfds('some', config('some'), task)
 
 
 def test_a_dataset_without_images_is_refused(monkeypatch):
