@@ -1,0 +1,1 @@
+"""What detection computes: box codes, matches, losses, what is left of overlapping boxes, COCO's AP."""
