@@ -7,7 +7,7 @@ import numpy as np
 import tf_keras
 
 from mobilenet_v3.spec import ModelSpec
-from train.weights.imported import Arrays, Layers, slots
+from train.weights.imported import HEAD, OTHER_HEADS, Arrays, Kind, Layers, slots
 
 Head = Literal['auto', 'keep', 'drop']
 HEADS: tuple[Head, ...] = ('auto', 'keep', 'drop')
@@ -25,7 +25,11 @@ class Report:
     logits: str
 
     def __str__(self) -> str:
-        fresh = ', '.join(self.fresh) or 'nothing'
+        # Of another head than a classifier's the parts, not their dozens of layers.
+        parts = (
+            '/'.join(n.split('/')[: 3 if n.startswith(OTHER_HEADS) else 9]) for n in self.fresh
+        )
+        fresh = ', '.join(dict.fromkeys(parts)) or 'nothing'
         return f'{len(self.carried)} layers carried; fresh: {fresh}; {self.logits}'
 
 
@@ -37,7 +41,9 @@ def carry(layers: Layers, spec: ModelSpec, model: tf_keras.Model, head: Head) ->
       spec: the network of `model`.
       model: receives the weights.
       head: 'auto' carries the features after pooling, and the logits where the classes fit: as many,
-        or 1000 with a background or without it. 'keep' insists on that; 'drop' carries neither.
+        or 1000 with a background or without it. 'keep' insists on that; 'drop' carries neither. Of
+        a network with another head than a classifier's, the head's layers whose shapes are the same
+        in the source.
 
     Raises:
       ValueError: an array is missing, not finite or of another shape, or the head cannot be kept;
@@ -45,15 +51,18 @@ def carry(layers: Layers, spec: ModelSpec, model: tf_keras.Model, head: Head) ->
     """
     if head not in HEADS:
         raise ValueError(f'config.init.head is {head!r}; expected one of {", ".join(HEADS)}')
-    logits, said = _logits(layers, model, head)
+    places, logits, said = _places(layers, spec, model, head)
     new: dict[str, list[np.ndarray | None]] = {}
     fresh, wrong = [], []
-    for name, kind in slots(spec):
+    for name, kind in places:
         layer = model.get_layer(name)
+        arrays: Arrays | None
         if name == 'logits/conv':
             arrays = logits
         elif name.startswith('features/') and (head == 'drop' or 'features/conv' not in layers):
             arrays = None
+        elif name.startswith(OTHER_HEADS):
+            arrays = _same_shapes(layers.get(name), layer) if head != 'drop' else None
         else:
             arrays = _folded_norm(layers, name, layer) if kind == 'norm' else layers[name]
         if arrays is None:
@@ -62,11 +71,41 @@ def carry(layers: Layers, spec: ModelSpec, model: tf_keras.Model, head: Head) ->
         values = _in_order(arrays, layer, kind)
         wrong += _wrong(name, values, layer)
         new[name] = values
+    if head == 'keep' and any(name.startswith(OTHER_HEADS) for name in fresh):
+        raise ValueError(
+            f'config.init.head=keep, but {fresh[-1]} is of another shape in the source, or not in it; '
+            'leave config.init.head=auto'
+        )
     if wrong:
         raise ValueError('the weights cannot be carried: ' + '; '.join(wrong[:12]))
     for name, values in new.items():
         model.get_layer(name).set_weights(values)
     return Report(tuple(new), tuple(fresh), said)
+
+
+def _places(
+    layers: Layers, spec: ModelSpec, model: tf_keras.Model, head: Head
+) -> tuple[list[tuple[str, Kind]], Arrays | None, str]:
+    """The layers that are to be filled, a classifier's logits, and what the head becomes, in words."""
+    others = [layer for layer in model.layers if layer.name.startswith(OTHER_HEADS)]
+    if not others:
+        return list(slots(spec)), *_logits(layers, model, head)
+    backbone = [(name, kind) for name, kind in slots(spec) if name not in HEAD]
+    kinds: list[tuple[str, Kind]] = [
+        (x.name, 'norm' if isinstance(x, tf_keras.layers.BatchNormalization) else 'conv')
+        for x in others
+        if x.weights
+    ]
+    from_another = not any(name in layers for name, _ in kinds)
+    said = 'the source has another head' if from_another else 'of its head what fits'
+    return backbone + kinds, None, said
+
+
+def _same_shapes(arrays: Arrays | None, layer: tf_keras.layers.Layer) -> Arrays | None:
+    """The arrays of a layer where they fit it."""
+    shapes = sorted(tuple(weight.shape) for weight in layer.weights)
+    fits = arrays is not None and sorted(a.shape for a in arrays.values()) == shapes
+    return arrays if fits else None
 
 
 def _logits(layers: Layers, model: tf_keras.Model, head: Head) -> tuple[Arrays | None, str]:

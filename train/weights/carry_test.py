@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mobilenet_v3 import SPECS, build_model
+from mobilenet_v3 import SPECS, build_detector, build_model
 from mobilenet_v3.spec_file import load_model_spec
 from mobilenet_v3.transforms import widen
 from train.weights.carry import NO_BACKGROUND, carry
@@ -206,3 +206,57 @@ def test_colour_weights_are_refused_for_grey_images(spec):
 def test_an_unknown_head_is_refused(spec):
     with pytest.raises(ValueError, match="head is 'kept'; expected one of auto, keep, drop"):
         carried(spec, weights_of(spec, 3), 3, 'kept')
+
+
+# ----------------------------------------------------------------------- a detector's head
+
+
+def detector(spec, num_classes, head='auto', layers=None):
+    fitted, layers = fit(spec, imported(weights_of(spec, 3) if layers is None else layers))
+    model = build_detector(fitted, resolution=32, num_classes=num_classes)
+    return model, carry(layers, fitted, model, head)
+
+
+def arrays_of(model):
+    """As a run is read: a layer's arrays by their roles."""
+    roles = {'depthwise_kernel': 'kernel', 'moving_mean': 'mean', 'moving_variance': 'variance'}
+    found = {}
+    for layer in model.layers:
+        names = [w.name.rpartition('/')[2].partition(':')[0] for w in layer.weights]
+        arrays = zip(names, layer.get_weights(), strict=True)
+        found[layer.name] = {roles.get(name, name): array for name, array in arrays}
+    return {name: arrays for name, arrays in found.items() if arrays}
+
+
+def test_a_classifiers_backbone_goes_into_a_detector(spec):
+    layers = weights_of(spec, 3)
+    model, report = detector(spec, 2, layers=layers)
+    np.testing.assert_array_equal(
+        model.get_layer('last/conv').kernel, layers['last/conv']['kernel']
+    )
+    assert all(name.startswith('ssd/') for name in report.fresh)
+    assert len(report.carried) == 30  # all but the features and the logits
+    assert str(report).startswith('30 layers carried; fresh: ssd/extra_1/reduce, ssd/extra_1/depth')
+    assert str(report).endswith('the source has another head')
+    with pytest.raises(ValueError, match=r'init.head=keep, but ssd/.* not in it'):
+        detector(spec, 2, 'keep', layers)
+
+
+def test_a_detectors_head_is_carried_but_for_other_classes(spec):
+    layers = arrays_of(detector(spec, 2)[0])
+    same, report = detector(spec, 2, 'keep', layers)
+    assert report.fresh == ()
+    for name in ('ssd/map_2/scores/predict/conv', 'ssd/extra_1/depthwise/bn'):
+        expected = layers[name]['bias' if 'conv' in name else 'mean']
+        index = 1 if 'conv' in name else 2
+        np.testing.assert_array_equal(same.get_layer(name).get_weights()[index], expected)
+    _, report = detector(spec, 5, layers=layers)
+    assert report.fresh == tuple(f'ssd/map_{i}/scores/predict/conv' for i in range(1, 7))
+    assert detector(spec, 2, 'drop', layers)[1].fresh[0].startswith('ssd/')
+
+
+def test_a_detectors_backbone_goes_into_a_classifier(spec):
+    layers = arrays_of(detector(spec, 2)[0])
+    _, report = carried(spec, layers, 3)
+    assert report.fresh == ('features/conv', 'logits/conv')
+    assert report.logits == 'the source has no head'

@@ -10,7 +10,7 @@ import dataclasses
 from mobilenet_v3.spec import BlockSpec, ConvSpec, ModelSpec, PlacedBlock, place
 from mobilenet_v3.tables import SPECS
 from mobilenet_v3.transforms import widen
-from train.weights.imported import HEAD, Arrays, Imported, Layers, slots
+from train.weights.imported import HEAD, OTHER_HEADS, Arrays, Imported, Layers, slots
 
 # Multipliers in which weights are published, for the hint at another network.
 _MULTIPLIERS = (1.0, 0.75, 0.5, 0.35, 0.25, 1.25, 1.3, 1.4)
@@ -132,7 +132,9 @@ def _wrong_layers(spec: ModelSpec, layers: Layers) -> list[str]:
         if not folded:
             reasons.append(f'nothing in it fills {name}')
     known = {*ours, *(HEAD if spec.features is not None else HEAD[2:])}
-    reasons += [f'{spec.name} has no {name}' for name in layers if name not in known]
+    # Another head says nothing of the network under it.
+    strange = (x for x in layers if x not in known and not x.startswith(OTHER_HEADS))
+    reasons += [f'{spec.name} has no {name}' for name in strange]
     if spec.features is not None and ('features/conv' in layers) != ('logits/conv' in layers):
         here, there = sorted(('features/conv', 'logits/conv'), key=lambda name: name not in layers)
         reasons.append(f'it has {here} and no {there}: half a head')
