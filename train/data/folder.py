@@ -2,18 +2,17 @@
 
 import concurrent.futures
 import os
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.faults import skip_or_stop
 from train.data.images import IMAGE_ENDINGS, read_image
-from train.data.source import Source, Split
+from train.data.source import Source, Split, listed_split
 
 VAL_NAMES = ('val', 'validation', 'test')
-MOST_NAMED = 5  # bad files named in a message
 
 Listing = list[tuple[str, int]]  # file and label
 
@@ -44,8 +43,7 @@ def open_folder(path: str, config: ConfigDict) -> Source:
         labels = _class_folders(f'{path}/train')
         train, val = (_list_classes(f'{path}/{name}', labels) for name in ('train', val_name))
     splits = [
-        _split(_readable(files, name, config), config)
-        for name, files in (('train', train), ('val', val))
+        _split(_readable(files, name, config)) for name, files in (('train', train), ('val', val))
     ]
     return Source(f'folder:{path}', tuple(labels), *splits)
 
@@ -115,16 +113,7 @@ def _readable(files: Listing, split: str, config: ConfigDict) -> Listing:
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         faults = list(pool.map(_fault, (file for file, _ in files)))
     bad = [f'{file} ({fault})' for (file, _), fault in zip(files, faults, strict=True) if fault]
-    if not bad:
-        return files
-    named = '; '.join(bad[:MOST_NAMED]) + ('; …' if len(bad) > MOST_NAMED else '')
-    message = f'{len(bad)} of {len(files)} {split} images cannot be decoded: {named}'
-    if len(bad) > config.max_bad_fraction * len(files) or len(bad) == len(files):
-        raise ValueError(
-            f'{message}. That is more than config.data.max_bad_fraction = '
-            f'{config.max_bad_fraction:g}: mend or remove them, or raise the fraction'
-        )
-    print(f'warning: {message}; they are skipped', file=sys.stderr)
+    skip_or_stop(bad, len(files), f'{split} images cannot be decoded', config)
     return [pair for pair, fault in zip(files, faults, strict=True) if not fault]
 
 
@@ -137,7 +126,7 @@ def _fault(file: str) -> str | None:
     return None
 
 
-def _split(files: Listing, config: ConfigDict) -> Split:
+def _split(files: Listing) -> Split:
     paths = np.array([file for file, _ in files])
     labels = np.array([label for _, label in files], np.int64)
 
@@ -147,13 +136,4 @@ def _split(files: Listing, config: ConfigDict) -> Split:
             'label': tf.gather(labels, index),
         }
 
-    indices = tf.data.Dataset.range(len(files))
-
-    def shuffled(seed: int, skip: int) -> tf.data.Dataset:
-        # Numbers are shuffled, not images: the whole of any folder, and skipping costs nothing.
-        order = indices.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
-        return order.repeat().skip(skip).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-
-    return Split(
-        len(files), lambda: indices.map(read, num_parallel_calls=tf.data.AUTOTUNE), shuffled
-    )
+    return listed_split(len(files), read)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 # The forms of a dataset's name besides a TFDS name, by task.
 KINDS = {
     'classification': ('folder:PATH', 'tfrecord:PATH', 'builtin:shapes'),
-    'detection': ('builtin:shapes',),
+    'detection': ('voc:PATH', 'cocojson:PATH', 'builtin:shapes'),
     'segmentation': ('builtin:shapes',),
 }
 
@@ -86,7 +86,7 @@ def kinds(task: str) -> str:
 
 
 def _open(config: ConfigDict, task: str) -> Source:
-    from train.data import folder, records, tfds_source
+    from train.data import coco_json, folder, records, tfds_source, voc
 
     kind, colon, rest = config.dataset.partition(':')
     known = {name.partition(':')[0] for names in KINDS.values() for name in names}
@@ -99,6 +99,10 @@ def _open(config: ConfigDict, task: str) -> Source:
         return tfds_source.open_builtin(rest, config, task)
     if kind == 'folder' and colon:
         return folder.open_folder(_directory(rest), config)
+    if kind == 'voc' and colon:
+        return voc.open_voc(_directory(rest), config)
+    if kind == 'cocojson' and colon:
+        return coco_json.open_coco_json(_directory(rest), config)
     if kind == 'tfrecord' and colon:
         return records.open_records(_directory(rest), config)
     if colon and not os.path.exists(config.dataset):
@@ -124,6 +128,20 @@ def shuffled_in_memory(
         return order.repeat().skip(skip)
 
     return shuffled
+
+
+def listed_split(num_examples: int, read: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Split:
+    """A split whose examples `read` makes of their numbers, as those of lists of files."""
+    numbers = tf.data.Dataset.range(num_examples)
+
+    def shuffled(seed: int, skip: int) -> tf.data.Dataset:
+        # Numbers are shuffled, not images: the whole of any folder, and skipping costs nothing.
+        order = numbers.shuffle(num_examples, seed=seed, reshuffle_each_iteration=True)
+        return order.repeat().skip(skip).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+
+    return Split(
+        num_examples, lambda: numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE), shuffled
+    )
 
 
 def with_background(source: Source) -> Source:

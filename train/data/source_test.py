@@ -92,5 +92,5 @@ def test_a_dataset_of_another_task_is_refused(name, task, expected):
 def test_only_classification_has_a_background_in_its_data():
     fields = config('builtin:shapes')
     fields.background = True
-    with pytest.raises(ValueError, match='data.background is of classification; detection has a'):
+    with pytest.raises(ValueError, match=r'data\.background is of classification; detection has a'):
         open_source(fields, 'detection')
