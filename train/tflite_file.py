@@ -147,16 +147,17 @@ def ends_with_softmax(path: str | os.PathLike) -> bool:
 
 
 class TFLiteModel:
-    """Runs a classification file on batches of images, one image a call.
+    """Runs a file on batches of images, one image a call.
 
     Args:
-      path: a .tflite file with one image input [1, H, W, C] and one output.
+      path: a .tflite file with one image input [1, H, W, C].
       threads: of the runtime.
       delegate: whether XNNPACK takes part.
 
     Attributes:
       input_shapes: of every input; the first one is fed.
-      output_shapes: of every output; the first one is read.
+      output_shapes: of every output.
+      output_names: of every output, as the file's signature has them; without one the tensors'.
     """
 
     def __init__(self, path: str | os.PathLike, *, threads: int = 1, delegate: bool = True) -> None:
@@ -166,26 +167,47 @@ class TFLiteModel:
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, error) from error
         inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
-        self._input, self._output = inputs[0], outputs[0]
+        self._input, self._outputs = inputs[0], _named_outputs(self._interpreter)
         self.input_shapes = [tuple(int(side) for side in d['shape']) for d in inputs]
-        self.output_shapes = [tuple(int(side) for side in d['shape']) for d in outputs]
+        self.output_shapes = [tuple(int(n) for n in d['shape']) for d in self._outputs.values()]
+        self.output_names = tuple(self._outputs)
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Maps float images [N, H, W, C] in [-1, 1] to the real values of the output, [N, …]."""
-        results = []
+    def __call__(self, images: np.ndarray) -> Any:
+        """Maps float images [N, H, W, C] in [-1, 1] to real values.
+
+        Returns:
+          [N, …] of a file with one output; of several a dict of them by name.
+        """
+        results: dict[str, list[np.ndarray]] = {name: [] for name in self._outputs}
         for image in images:
             pixels = quantize_image(image[np.newaxis], self._input)
             self._interpreter.set_tensor(self._input['index'], pixels)
             self._interpreter.invoke()
-            output = self._interpreter.get_tensor(self._output['index'])
-            results.append(dequantize(output, self._output)[0])
-        return np.stack(results)
+            for name, detail in self._outputs.items():
+                output = self._interpreter.get_tensor(detail['index'])
+                results[name].append(dequantize(output, detail)[0])
+        stacked = {name: np.stack(values) for name, values in results.items()}
+        return stacked if len(stacked) > 1 else stacked.popitem()[1]
 
     @property
     def output_scale(self) -> float:
-        """The size of one step of the output; 0 for floats."""
-        return float(self._output['quantization'][0])
+        """The size of one step of the first output; 0 for floats."""
+        return next(iter(self.output_scales.values()))
+
+    @property
+    def output_scales(self) -> dict[str, float]:
+        """The size of one step of each output, by its name; 0 for floats and whole numbers."""
+        return {name: float(d['quantization'][0]) for name, d in self._outputs.items()}
+
+
+def _named_outputs(interpreter: Any) -> dict[str, dict]:
+    """What the interpreter says of each output, by its name, in the order of their positions."""
+    details = {int(d['index']): d for d in interpreter.get_output_details()}
+    if not interpreter.get_signature_list():
+        return {d['name']: d for d in details.values()}
+    named = interpreter.get_signature_runner().get_output_details()
+    names = {int(d['index']): name for name, d in named.items()}
+    return {names.get(index, d['name']): d for index, d in details.items()}
 
 
 def quantize_image(images: np.ndarray, detail: dict) -> np.ndarray:
@@ -213,8 +235,10 @@ def quantize(values: np.ndarray, detail: dict) -> np.ndarray:
 
 
 def dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
-    """The real values of a tensor, float32."""
+    """The real values of a tensor, float32; whole numbers without steps, such as labels, stay."""
     if np.dtype(detail['dtype']).kind == 'f':
         return values.astype(np.float32)
     scale, zero_point = detail['quantization']
+    if not scale:
+        return values
     return (values.astype(np.float32) - zero_point) * np.float32(scale)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from train.testing import write_tflite
 from train.tflite_file import (
+    TFLiteModel,
     dequantize,
     dissect,
     ends_with_softmax,
@@ -52,3 +54,23 @@ def test_a_softmax_at_the_end_is_seen(tmp_path, tiny_model, soft_images, probabi
     path = tmp_path / 'x.tflite'
     write_tflite(path, tiny_model, images=images, probabilities=probabilities)
     assert ends_with_softmax(path) == probabilities
+
+
+def test_several_outputs_bear_their_names(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 3), tf.float32)])
+    def serve(image):
+        return {'z': image * 2.0, 'a': tf.argmax(image, axis=-1, output_type=tf.int32)}
+
+    function = serve.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    path = tmp_path / 'two.tflite'
+    path.write_bytes(converter.convert())
+    model = TFLiteModel(path)
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 3)).astype(np.float32)
+    answers = model(images)
+    np.testing.assert_array_equal(answers['z'], images * 2)
+    np.testing.assert_array_equal(answers['a'], images.argmax(-1))
+    assert answers['a'].dtype == np.int32  # labels are no steps of something
+    assert model.output_scales == {'a': 0.0, 'z': 0.0}
+    shapes = dict(zip(model.output_names, model.output_shapes, strict=True))
+    assert shapes == {'a': (1, 4, 4), 'z': (1, 4, 4, 3)}
