@@ -198,7 +198,7 @@ BAD_FILES = {
     'cut': (annotation(object_xml())[:60], 'no XML: '),
     'binary': (b'\xff\xd8\xff\x00', 'no XML: '),
     'another encoding': (b'<?xml version="1.0" encoding="klingon"?><annotation/>', 'no XML: '),
-    'another root': ('<html></html>', 'holds 'html'; expected annotation'),
+    'another root': ('<html></html>', "holds 'html'; expected annotation"),
     'entity bomb': (ENTITIES, 'declares entities'),
     'external entity': (EXTERNAL, 'declares entities'),
 }
