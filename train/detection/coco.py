@@ -27,11 +27,17 @@ class CocoResult:
       precision: [10, 101, K], at the thresholds .50:.05:.95 and the recalls 0:.01:1, of each class;
         ABSENT for a class without objects.
       objects: of each class, [K]; crowds are none.
+      hits: [N, D] int8, of each detection at the threshold .50: 1 where it finds an object, 0 where
+        it is a mistake, -1 where it does not count, as in a crowd.
+      found_by: [N, B] float32, the score of the detection that finds an object there; 0 where none
+        does, or where there is no object.
     """
 
     figures: dict[str, float]
     precision: np.ndarray
     objects: np.ndarray
+    hits: np.ndarray
+    found_by: np.ndarray
 
     @property
     def class_map(self) -> np.ndarray:
@@ -73,7 +79,28 @@ def evaluate(statistics: dict[str, np.ndarray], num_classes: int) -> CocoResult:
         dict(zip(FIGURES, map(float, evaluation.stats), strict=True)),
         precision,
         np.bincount(statistics['true_classes'][counted], minlength=num_classes),
+        *_matches(evaluation, statistics),
     )
+
+
+def _matches(evaluation: COCOeval, statistics: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Which detections find an object at the first threshold, and which objects are found."""
+    # Numbers of annotations, from 1 on, are positions here.
+    detections = np.flatnonzero(statistics['scores'].ravel() > 0)
+    objects = np.flatnonzero(statistics['valid'].ravel())
+    hits = np.full(statistics['scores'].size, -1, np.int8)
+    found_by = np.zeros(statistics['valid'].size, np.float32)
+    images = len(statistics['scores'])
+    for one in evaluation.evalImgs:
+        # One for each class, range of sizes and image; the first range is all sizes.
+        if one is None or one['aRng'] != evaluation.params.areaRng[0]:
+            continue
+        places = detections[np.array(one['dtIds'], int) - 1]
+        hits[places] = np.where(one['dtIgnore'][0], -1, one['dtMatches'][0] > 0)
+        matched = np.array(one['dtMatches'][0], int)
+        counts = (matched > 0) & ~np.array(one['dtIgnore'][0], bool)
+        found_by[objects[matched[counts] - 1]] = np.array(one['dtScores'])[counts]
+    return hits.reshape(images, -1), found_by.reshape(images, -1)
 
 
 def _truth(statistics: dict[str, np.ndarray]) -> list[dict]:

@@ -96,3 +96,15 @@ def test_classes_without_objects_do_not_count():
 def test_nothing_is_printed(capsys):
     evaluate(statistics(), 2)
     assert capsys.readouterr() == ('', '')
+
+
+def test_it_is_told_which_detections_find_which_objects():
+    stats = statistics(1, boxes=3)
+    stats['boxes'] = SQUARES[[2, 0, 2, 1, 0]][None].astype(np.float32)
+    stats['classes'] = np.array([[1, 0, 1, 1, 0]], np.int32)
+    stats['scores'] = np.array([[0.6, 0.9, 0.5, 0.7, 0.0]], np.float32)
+    stats['crowd'][0, 1] = True
+    result = evaluate(stats, 2)
+    # The third finds what the first has found, the fourth a crowd, the fifth is none.
+    assert result.hits.tolist() == [[1, 1, 0, -1, -1]]
+    np.testing.assert_allclose(result.found_by, [[0.9, 0.0, 0.6, 0.0, 0.0]])
