@@ -18,6 +18,19 @@ _LINE, _GAP, _MARGIN = 20, 16, 24
 
 
 @dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a page is filled: the side of a picture in pixels, and so many of them at most."""
+
+    picture: int = PICTURE
+    columns: int = COLUMNS
+    rows: int = ROWS
+
+
+SMALL = Layout()
+LARGE = Layout(picture=400, columns=4, rows=6)  # for what is drawn into pictures
+
+
+@dataclasses.dataclass(frozen=True)
 class Line:
     """A line of text; `right` is told apart at the right end and never cut off."""
 
@@ -29,16 +42,16 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A picture of at most PICTURE² pixels with what stands under it."""
+    """A picture, no larger than its layout says, with what stands under it."""
 
     picture: Image.Image
     lines: tuple[Line, ...]
 
 
-def thumbnail(pixels: np.ndarray) -> Image.Image:
+def thumbnail(pixels: np.ndarray, layout: Layout = SMALL) -> Image.Image:
     """[H, W, 3] uint8 as a picture for a tile: small ones are enlarged."""
     height, width = pixels.shape[:2]
-    factor = PICTURE / max(height, width)
+    factor = layout.picture / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
@@ -49,20 +62,21 @@ class Sheet:
     Args:
       path: of the first page.
       title: of every page.
+      layout: of every page.
 
     Attributes:
       paths: what was written.
     """
 
-    def __init__(self, path: str | Path, title: str) -> None:
+    def __init__(self, path: str | Path, title: str, layout: Layout = SMALL) -> None:
         self.paths: list[Path] = []
-        self._path, self._title = Path(path), title
+        self._path, self._title, self._layout = Path(path), title, layout
         self._tiles: list[Tile] = []
 
     def add(self, tile: Tile) -> None:
         """Adds a tile, from left to right and from the top down."""
         self._tiles.append(tile)
-        if len(self._tiles) == COLUMNS * ROWS:
+        if len(self._tiles) == self._layout.columns * self._layout.rows:
             self._write()
 
     def close(self) -> None:
@@ -77,18 +91,19 @@ class Sheet:
         if number > 1:
             path = path.with_name(f'{path.stem}_{number}{path.suffix}')
         content = io.BytesIO()
-        draw_page(self._tiles, title).save(content, 'PNG')
+        draw_page(self._tiles, title, self._layout).save(content, 'PNG')
         write_file(path, content.getvalue())
         self.paths.append(path)
         self._tiles = []
 
 
-def draw_page(tiles: list[Tile], title: str) -> Image.Image:
+def draw_page(tiles: list[Tile], title: str, layout: Layout = SMALL) -> Image.Image:
     """Tiles in rows under a title; every row is as high as its highest text."""
-    columns = min(COLUMNS, max(3, len(tiles)))
-    width = 2 * _MARGIN + columns * PICTURE + (columns - 1) * _GAP
+    side = layout.picture
+    columns = min(layout.columns, max(3, len(tiles)))
+    width = 2 * _MARGIN + columns * side + (columns - 1) * _GAP
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    heights = [PICTURE + 6 + _LINE * max(len(t.lines) for t in row) + _GAP for row in rows]
+    heights = [side + 6 + _LINE * max(len(t.lines) for t in row) + _GAP for row in rows]
     top = _MARGIN + _TITLE_SIZE + _GAP
     page = Image.new('RGB', (width, top + sum(heights) + _MARGIN - _GAP), 'white')
     draw = ImageDraw.Draw(page)
@@ -96,24 +111,25 @@ def draw_page(tiles: list[Tile], title: str) -> Image.Image:
     draw.text((_MARGIN, _MARGIN - 6), title, BLACK, _font(_TITLE_SIZE, True))
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
-            _draw_tile(page, draw, tile, _MARGIN + column * (PICTURE + _GAP), top)
+            _draw_tile(page, draw, tile, (_MARGIN + column * (side + _GAP), top), side)
         top += height
     return page
 
 
 def _draw_tile(
-    page: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int
+    page: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], side: int
 ) -> None:
-    draw.rectangle((left, top, left + PICTURE - 1, top + PICTURE - 1), '#f0f0f0')
+    left, top = corner
+    draw.rectangle((left, top, left + side - 1, top + side - 1), '#f0f0f0')
     width, height = tile.picture.size
-    page.paste(tile.picture, (left + (PICTURE - width) // 2, top + (PICTURE - height) // 2))
-    y = top + PICTURE + 6
+    page.paste(tile.picture, (left + (side - width) // 2, top + (side - height) // 2))
+    y = top + side + 6
     for line in tile.lines:
         font = _font(_TEXT_SIZE, line.bold)
         right_width = font.getlength(line.right)
-        space = PICTURE - (right_width + 8 if line.right else 0)
+        space = side - (right_width + 8 if line.right else 0)
         draw.text((left, y), _fitting(line.text, space, font), line.color, font)
-        draw.text((left + PICTURE - right_width, y), line.right, line.color, font)
+        draw.text((left + side - right_width, y), line.right, line.color, font)
         y += _LINE
 
 
