@@ -47,7 +47,7 @@ def test_siblings_do_not_import_each_other(folder):
         assert not imports(path) & others, path.relative_to(ROOT)
 
 
-PURE = ['spec', 'transforms', 'tables', 'cost', 'heads', 'head_cost', 'spec_file']
+PURE = ['spec', 'transforms', 'tables', 'cost', 'heads', 'head_cost', 'head_tables', 'spec_file']
 
 
 @pytest.mark.parametrize('module', PURE)

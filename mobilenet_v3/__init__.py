@@ -11,8 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from mobilenet_v3.cost import count
-from mobilenet_v3.head_cost import count_detector
-from mobilenet_v3.heads import DetectionHead
+from mobilenet_v3.head_cost import count_detector, count_segmenter
+from mobilenet_v3.head_tables import DETECTORS, SEGMENTERS
+from mobilenet_v3.heads import DetectionHead, SegmentationHead
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.tables import SPECS, get_spec
 
@@ -21,24 +22,29 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
 if TYPE_CHECKING:
     from mobilenet_v3.keras_weights import carry_keras_weights
-    from mobilenet_v3.models import build_backbone, build_detector, build_model
+    from mobilenet_v3.models import build_backbone, build_detector, build_model, build_segmenter
 
 __all__ = [
+    'DETECTORS',
+    'SEGMENTERS',
     'SPECS',
     'DetectionHead',
     'ModelSpec',
+    'SegmentationHead',
     'build_backbone',
     'build_detector',
     'build_model',
+    'build_segmenter',
     'carry_keras_weights',
     'count',
     'count_detector',
+    'count_segmenter',
     'get_spec',
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ('build_backbone', 'build_detector', 'build_model'):
+    if name in ('build_backbone', 'build_detector', 'build_model', 'build_segmenter'):
         from mobilenet_v3 import models
 
         return getattr(models, name)

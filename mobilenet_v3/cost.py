@@ -6,6 +6,8 @@ from mobilenet_v3.spec import (
     ConvSpec,
     ModelSpec,
     PlacedBlock,
+    Shape,
+    Size,
     endpoints,
     explicit_padding,
     place,
@@ -13,9 +15,6 @@ from mobilenet_v3.spec import (
 )
 from mobilenet_v3.tables import get_spec
 from mobilenet_v3.transforms import widen, widen_backbone, with_output_stride
-
-Size = tuple[int, int]
-Shape = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)

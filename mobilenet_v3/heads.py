@@ -2,8 +2,16 @@
 
 import dataclasses
 import math
+from typing import Literal
 
-from mobilenet_v3.spec import make_divisible
+from mobilenet_v3.spec import ModelSpec, Size, make_divisible, place
+
+HeadKind = Literal['lr_aspp', 'r_aspp']
+Pooling = Literal['paper', 'global']
+# Paper: Fig. 10, AvgPool 49×49 with stride (16, 20), of feature maps at stride 16 of 1024×2048: the
+# map of a training crop of 769, (769 - 1) / 16 + 1.
+POOLED_CROP = 769
+POOL_STRIDE = (16, 20)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,3 +88,71 @@ class DetectionHead:
 
 
 SSDLITE = DetectionHead()  # of every row of Table 6
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationHead:
+    """LR-ASPP or R-ASPP (Paper: §6.4, Fig. 10, Tables 7 and 8).
+
+    Attributes:
+      kind: 'lr_aspp', whose pooled features gate those of the map, or 'r_aspp', where they are
+        joined and projected.
+      filters: channels F of the head.
+      pooling: of LR-ASPP: 'paper', means of large windows where the map is larger than one of them,
+        or 'global', one mean of the map at any size, which int8 files run in one piece. R-ASPP's is
+        global.
+      dropout: rate before the logits of R-ASPP; the paper's released code keeps 0.9.
+    """
+
+    kind: HeadKind = 'lr_aspp'
+    filters: int = 128
+    pooling: Pooling = 'paper'
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ('lr_aspp', 'r_aspp'):
+            raise ValueError(f"kind is {self.kind!r}; expected 'lr_aspp' or 'r_aspp'")
+        if self.pooling not in ('paper', 'global'):
+            raise ValueError(f"pooling is {self.pooling!r}; expected 'paper' or 'global'")
+        if self.filters < 1:
+            raise ValueError(f'filters is {self.filters!r}; expected at least 1, as 128 or 256')
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f'dropout is {self.dropout!r}; expected a rate in [0, 1)')
+
+    def pool_kernel(self, features: Size, output_stride: int) -> Size:
+        """Height and width of the windows of a feature map: no larger than the map.
+
+        Departs from paper: a single window is the whole map, not its top left part.
+        """
+        if self.kind == 'r_aspp' or self.pooling == 'global':
+            return features
+        side = (POOLED_CROP - 1) // output_stride + 1
+        kernel = min(side, features[0]), min(side, features[1])
+        return features if _windows(features, kernel) == (1, 1) else kernel
+
+    def pooled_size(self, features: Size, output_stride: int) -> Size:
+        """How many windows there are, down and across."""
+        return _windows(features, self.pool_kernel(features, output_stride))
+
+
+LR_ASPP = SegmentationHead()  # of the paper's candidates, rows 8 and 11 of Table 7
+
+
+def skip_of(spec: ModelSpec) -> str:
+    """The backbone's output that LR-ASPP adds: of the last block at stride 8, after its depthwise.
+
+    Raises:
+      ValueError: no block has stride 8.
+    """
+    names = [placed.name for placed in place(spec) if placed.nominal_stride == 8]
+    if not names:
+        raise ValueError(f'{spec.name} has no block at stride 8 for the skip of LR-ASPP')
+    return f'{names[-1]}/depthwise'
+
+
+def _windows(features: Size, kernel: Size) -> Size:
+    rows, columns = (
+        (side - window) // stride + 1
+        for side, window, stride in zip(features, kernel, POOL_STRIDE, strict=True)
+    )
+    return rows, columns

@@ -1,9 +1,11 @@
 """The layers that the networks are made of, as calls on tensors [N, H, W, C]."""
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras
 
-from mobilenet_v3.spec import Activation, Gate, Normalize, SqueezeExcite
+from mobilenet_v3.spec import Activation, Gate, Normalize, Size, SqueezeExcite
 
 Zeros = tuple[int, int] | None  # before and after, as `spec.explicit_padding` gives them
 
@@ -54,6 +56,31 @@ class SeededDropout(tf_keras.layers.Dropout):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.random.experimental.stateless_fold_in(step_seed(), replica)
         return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed=seed)
+
+
+@tf_keras.utils.register_keras_serializable('mobilenet_v3')
+class Resize(tf_keras.layers.Layer):
+    """Bilinear resizing with half-pixel centres: RESIZE_BILINEAR in a TFLite file.
+
+    Keras's UpSampling2D gives the same, of whole factors only; feature maps of odd sides need more.
+
+    Args:
+      size: height and width of the output.
+    """
+
+    def __init__(self, size: Size, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
+            raise ValueError(f'size is {size!r}; expected (height, width) of at least 1')
+        self.size = (size[0], size[1])
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Maps [N, h, w, C] to [N, height, width, C] of the same type."""
+        return tf.cast(tf.image.resize(x, self.size, 'bilinear'), x.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """What builds the layer again."""
+        return {**super().get_config(), 'size': list(self.size)}
 
 
 def activation(x: tf.Tensor, kind: Activation | Gate, name: str) -> tf.Tensor:

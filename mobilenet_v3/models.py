@@ -5,9 +5,11 @@ import tf_keras
 
 from mobilenet_v3.backbone import backbone
 from mobilenet_v3.classifier import classifier
-from mobilenet_v3.cost import Size, check_resolution, resolve, resolve_backbone
-from mobilenet_v3.heads import SSDLITE, DetectionHead
-from mobilenet_v3.spec import ModelSpec
+from mobilenet_v3.cost import check_resolution, resolve, resolve_backbone
+from mobilenet_v3.head_cost import resolve_segmenter
+from mobilenet_v3.heads import LR_ASPP, SSDLITE, DetectionHead, SegmentationHead
+from mobilenet_v3.lraspp import segmentation_head
+from mobilenet_v3.spec import ModelSpec, Size
 from mobilenet_v3.ssdlite import ssdlite
 
 
@@ -81,6 +83,47 @@ def build_detector(
         backbone(images, spec), spec, num_classes=num_classes, head=head.widen(multiplier)
     )
     return tf_keras.Model(images, answers, name=spec.name)
+
+
+def build_segmenter(
+    model: str | ModelSpec,
+    *,
+    multiplier: float = 1.0,
+    resolution: int | Size = 512,
+    num_classes: int = 19,
+    input_channels: int = 3,
+    output_stride: int | None = None,
+    head: SegmentationHead = LR_ASPP,
+    upsample: bool = True,
+) -> tf_keras.Model:
+    """Builds a semantic segmentation network (Paper: §6.4, Tables 7 and 8).
+
+    Args:
+      model: a name of `SPECS` or a spec, such as the backbone of one of `head_tables.SEGMENTERS`.
+      multiplier: width multiplier α > 0 of the backbone.
+      resolution: side of a square input, or (height, width), at least 32; any, not only multiples.
+      num_classes: classes k ≥ 2.
+      input_channels: 3 or 1.
+      output_stride: 32, 16 or 8; the spec's own where it is not given.
+      head: which head, and its channels. Weights fit any `pooling` and any resolution.
+      upsample: whether logits are resized to the input's size, bilinearly with half-pixel centres;
+        otherwise they have the head's own, about an eighth of it (see `lraspp`).
+
+    Returns:
+      A flat functional model from images [N, H, W, C] in [-1, 1] to logits [N, H, W, k].
+
+    Raises:
+      ValueError: an unknown name or a value out of range.
+    """
+    if num_classes < 2:
+        raise ValueError(f'num_classes is {num_classes}; expected at least 2')
+    spec = resolve_segmenter(model, multiplier, output_stride)
+    images = _images(resolution, input_channels)
+    size = check_resolution(resolution) if upsample else None
+    logits = segmentation_head(
+        backbone(images, spec), spec, num_classes=num_classes, head=head, size=size
+    )
+    return tf_keras.Model(images, logits, name=spec.name)
 
 
 def build_backbone(

@@ -13,6 +13,8 @@ Gate = Literal['hard_sigmoid', 'sigmoid']
 Padding = Literal['same', 'symmetric', 'after']
 PADDINGS: tuple[Padding, ...] = ('same', 'symmetric', 'after')
 OUTPUT_STRIDES = (8, 16, 32)
+Size = tuple[int, int]  # height, width
+Shape = tuple[int, int, int]  # height, width, channels
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

@@ -108,6 +108,16 @@ def halve_tail(spec: ModelSpec, *, first_expansion: bool) -> ModelSpec:
     return dataclasses.replace(spec, blocks=tuple(blocks), last=last)
 
 
+def without_wide_last(spec: ModelSpec) -> ModelSpec:
+    """No last 1×1 convolution where it is made for a classifier: V2's and MnasNet's 1280 channels.
+
+    Segmentation stands on what is before it (Paper: §6.4; the parameters of V2's rows in Table 7).
+    V3's last convolution, relative to its input, stays.
+    """
+    wide = spec.last is not None and spec.last.scaling != 'input'
+    return dataclasses.replace(spec, last=None) if wide else spec
+
+
 def with_output_stride(spec: ModelSpec, output_stride: int) -> ModelSpec:
     """Keeps the resolution at input / `output_stride` by atrous convolution (Paper: §6.4, Table 8)."""
     return dataclasses.replace(spec, output_stride=output_stride)

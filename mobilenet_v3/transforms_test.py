@@ -64,6 +64,12 @@ def test_the_tail_is_halved_as_detection_and_segmentation_do(
     assert halved.blocks[:-3] == spec.blocks[:-3]
 
 
+def test_a_classifiers_wide_last_convolution_is_no_part_of_segmentation():
+    assert transforms.without_wide_last(get_spec('v2')).last is None
+    for name in ('large', 'v1'):
+        assert transforms.without_wide_last(get_spec(name)) == get_spec(name)
+
+
 def test_halving_keeps_blocks_without_expansion_and_squeeze_widths_in_proportion():
     v1 = transforms.halve_tail(get_spec('v1'), first_expansion=True)
     assert [(block.expansion, block.filters) for block in v1.blocks[-2:]] == [(512, 512)] * 2
