@@ -53,6 +53,7 @@ def get_config() -> ConfigDict:
     c.ema.decay = 0.9999  # of weights and BN statistics, reached by (1 + step) / (10 + step)
 
     c.finetune, c.distill, c.quantize = _finetune(), _distill(), _quantize()
+    c.detection = _detection()
 
     c.eval = ConfigDict()
     c.eval.batch_size = 1024  # global
@@ -97,6 +98,21 @@ def _augment() -> ConfigDict:
     c.randaugment_magnitude = 9.0  # of the changes, in [0, 10]
     c.mixup = 0.0  # α of Beta(α, α), by which images are blended (arXiv:1710.09412); 0: none
     c.eval_crop = 0.875  # side of the central crop in evaluation, fraction of the image
+    c.boxes = _box_augment()
+    return c
+
+
+def _box_augment() -> ConfigDict:
+    """Crops of detection, as SSD draws them (arXiv:1512.02325, §2.2; its code for the numbers)."""
+    c = ConfigDict()
+    c.crop = 0.85  # share of the images that are cropped
+    c.covered = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # of some box by the crop, one drawn for each
+    c.area = (0.1, 1.0)  # of the image, of the crop
+    c.aspect = (0.5, 2.0)  # width / height of the crop
+    # Largest side of a grey canvas, in sides of the image, on which every second image lies
+    # somewhere instead of being cropped; 1: none.
+    c.expand = 1.0
+    c.min_side = 2.0  # pixels of the network's image; smaller boxes are dropped
     return c
 
 
@@ -160,4 +176,22 @@ def _quantize() -> ConfigDict:
     # The learning rate shrinks with the training set below so many images: it forgets the others.
     c.full_rate_images = 10_000
     c.source = ''  # checksum of the float weights to start from; the export sets it
+    return c
+
+
+def _detection() -> ConfigDict:
+    """SSDLite (Paper: §6.3; its released config for the numbers); see configs/detection.py."""
+    c = ConfigDict()
+    c.halve_tail = False  # half the channels between C4 and C5: the rows † of Table 6
+    c.extras = (512, 256, 256, 128)  # channels of the feature maps after C5, at α = 1
+    # Sides of the square anchors of the first and the last feature map, fractions of the image's
+    # shorter side, and width / height of the others.
+    c.min_scale, c.max_scale = 0.2, 0.95
+    c.aspect_ratios = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+    c.match_iou = 0.5  # intersection over union from which on an anchor learns an object
+    c.focal_alpha = 0.75  # weight of what is to be found; the rest weighs 1 - α
+    c.focal_gamma = 2.0  # power with which easy decisions lose their weight
+    c.box_weight = 1.0  # of the boxes in the loss, beside the classes
+    c.score_threshold = 1e-8  # probability that a detection needs
+    c.nms_iou = 0.6  # intersection over union above which the worse of two detections is left out
     return c

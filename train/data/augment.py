@@ -4,6 +4,8 @@ Paper: §6.1.1, "the same image preprocessing as Inception". Everything random c
 example, so that an example looks the same whatever batch, worker or thread it passes through.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from ml_collections import ConfigDict
 
@@ -44,12 +46,8 @@ def random_crop(
         )
         return tf.concat([begin[:2], extent[:2]], axis=0)
 
-    image = _resize(_decode_window(encoded, window), size)
-    if not config.flip:
-        return image
-    flip = tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1)) < 0.5
-    # Not image[:, ::-1], which takes ten times as long.
-    return tf.cond(flip, lambda: tf.reverse(image, axis=[1]), lambda: image)
+    image = resize(decode_window(encoded, window)[0], size)
+    return flip(image, flips(seed)) if config.flip else image
 
 
 def center_crop(encoded: tf.Tensor, size: tuple[int, int], fraction: float) -> tf.Tensor:
@@ -64,7 +62,18 @@ def center_crop(encoded: tf.Tensor, size: tuple[int, int], fraction: float) -> t
         extent = tf.maximum(1, tf.cast(tf.round(sides * fraction), tf.int32))
         return tf.concat([(shape[:2] - extent) // 2, extent], axis=0)
 
-    return _resize(_decode_window(encoded, window), size)
+    return resize(decode_window(encoded, window)[0], size)
+
+
+def flips(seed: tf.Tensor) -> tf.Tensor:
+    """Whether an image is flipped, half of the time: bool scalar."""
+    return tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1)) < 0.5
+
+
+def flip(image: tf.Tensor, flipped: tf.Tensor) -> tf.Tensor:
+    """An image [H, W, C], left to right if `flipped`."""
+    # Not image[:, ::-1], which takes ten times as long.
+    return tf.cond(flipped, lambda: tf.reverse(image, axis=[1]), lambda: image)
 
 
 def color_draws(seed: tf.Tensor) -> tf.Tensor:
@@ -103,24 +112,38 @@ def scale(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
-def _decode_window(encoded: tf.Tensor, window) -> tf.Tensor:  # type: ignore[no-untyped-def]
-    """Decodes the window (y, x, height, width) that `window` picks for an image of [H, W, …]."""
+def decode_window(
+    encoded: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Decodes a part of an image.
 
-    def jpeg() -> tf.Tensor:  # only the blocks of the window are decoded
-        return tf.image.decode_and_crop_jpeg(
-            encoded, window(tf.io.extract_jpeg_shape(encoded)), channels=3
-        )
+    Args:
+      encoded: a JPEG, PNG, BMP or GIF (its first frame), scalar string.
+      window: from the shape of an image, int32 of [H, W, …], to its part (y, x, height, width).
 
-    def other() -> tf.Tensor:
+    Returns:
+      The part [height, width, 3] uint8; (y, x, height, width) int32; and (H, W) int32.
+    """
+
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        shape = tf.io.extract_jpeg_shape(encoded)
+        part = window(shape)
+        # Only the blocks of the part are decoded.
+        return tf.image.decode_and_crop_jpeg(encoded, part, channels=3), part, shape[:2]
+
+    def other() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
         image.set_shape([None, None, 3])
-        y, x, height, width = tf.unstack(window(tf.shape(image)))
-        return image[y : y + height, x : x + width]
+        part = window(tf.shape(image))
+        y, x, height, width = tf.unstack(part)
+        return image[y : y + height, x : x + width], part, tf.shape(image)[:2]
 
-    return tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    image, part, shape = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    return image, tf.ensure_shape(part, [4]), tf.ensure_shape(shape, [2])
 
 
-def _resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """An image [h, w, 3] uint8 bilinearly to [height, width, 3] uint8."""
     resized = tf.image.resize(image, size, tf.image.ResizeMethod.BILINEAR)
     resized.set_shape([*size, 3])
     return tf.cast(tf.round(resized), tf.uint8)
