@@ -35,6 +35,7 @@ class QuantizedTask:
     def __init__(self, task: Task, graph: Graph, ranges: Ranges, observing: Observing) -> None:
         self.config, self.labels, self.resolution = task.config, task.labels, task.resolution
         self.train_example, self.eval_example = task.train_example, task.eval_example
+        self.eval_image = task.eval_image
         self.statistics, self.metrics, self.goal = task.statistics, task.metrics, task.goal
         self._task, self._graph, self._ranges = task, graph, ranges
         self._observing = observing

@@ -72,6 +72,7 @@ class TaughtTask:
         self.config, self.labels, self.resolution = task.config, task.labels, task.resolution
         self.train_example, self.eval_example = task.train_example, task.eval_example
         self.train_batch, self.eval_batch = task.train_batch, task.eval_batch
+        self.eval_image = task.eval_image
         self.metrics, self.goal = task.metrics, task.goal
         self._task = task
         self._teacher = _with_features(teacher.model)

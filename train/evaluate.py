@@ -4,6 +4,7 @@ python -m train.evaluate --model=runs/photos --output=evaluated
 python -m train.evaluate --model=FILE.tflite --dataset=folder:PHOTOS --split=train --output=DIR
 """
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -85,11 +86,12 @@ def measure(predictor: 'Predictor', split: 'Split') -> 'Statistics':
     for batch in tqdm(
         pipeline.eval_batches(split, task, batch_size=size), total=total, disable=None
     ):
-        logits = predictor.logits(batch['image'].numpy())
+        outputs = predictor.outputs(batch['image'].numpy())
+        answers = functools.partial(predictor.answers, outputs)
         kept.append(
             {
-                **task.statistics(tf.constant(logits), batch),
-                **details(predictor.scores(logits), batch),
+                **task.statistics(tf.nest.map_structure(tf.constant, outputs), batch),
+                **details(answers, batch),
                 'weight': batch['weight'],
             }
         )

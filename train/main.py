@@ -2,9 +2,13 @@
 
     python -m train.main --model=small --dataset=folder:photos --workdir=runs/photos \\
         --config=configs/small_data.py --config.train.epochs=60
+    python -m train.main --task=detection --model=small --dataset=voc:boxes --workdir=runs/boxes \\
+        --config=configs/detection_small_data.py
 """
 
+import argparse
 import os
+import sys
 
 from absl import flags
 from ml_collections import config_flags
@@ -12,19 +16,27 @@ from ml_collections import config_flags
 from train import cli
 
 FLAGS = flags.FLAGS
+# The paper's recipe of each task, where no other is named.
+RECIPES = {'classification': 'base.py', 'detection': 'detection.py'}
 
 
 def define_flags() -> None:
     """Defines the flags."""
     config_flags.DEFINE_config_file(
         'config',
-        os.path.join(os.path.dirname(__file__), '..', 'configs', 'base.py'),
-        'Recipe; any value of it can be set by --config.a.b=VALUE.',
+        os.path.join(os.path.dirname(__file__), '..', 'configs', RECIPES[_task(sys.argv)]),
+        "Recipe, by default the paper's of the task; any value of it can be set by "
+        '--config.a.b=VALUE.',
     )
+    flags.DEFINE_enum('task', None, list(RECIPES), 'What is learned; the recipe tells.')
     flags.DEFINE_string('model', None, 'Network: large, small, v2, … or a spec file.json.')
     flags.DEFINE_float('multiplier', None, 'Width multiplier α.')
     flags.DEFINE_list('resolution', None, 'Side of the input in pixels, or HEIGHT,WIDTH.')
-    flags.DEFINE_string('dataset', None, 'TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes.')
+    flags.DEFINE_string(
+        'dataset',
+        None,
+        'TFDS name, folder:PATH, tfrecord:PATH, builtin:shapes; of detection voc:PATH, cocojson:PATH.',
+    )
     flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
     flags.DEFINE_string(
         'init',
@@ -40,6 +52,7 @@ def main() -> None:
     """Flags to config to loop."""
     config = FLAGS.config
     for flag, part, field in (
+        ('task', config, 'task'),
         ('model', config.model, 'name'),
         ('multiplier', config.model, 'multiplier'),
         ('dataset', config.data, 'dataset'),
@@ -56,6 +69,14 @@ def main() -> None:
     from train import loop, strategy
 
     loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+
+
+def _task(arguments: list[str]) -> str:
+    """The task that --task will be: the config flag reads its recipe when it is defined."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--task', '-task', nargs='?')
+    task = parser.parse_known_args(arguments)[0].task
+    return task if task in RECIPES else 'classification'  # the flag itself refuses others
 
 
 def _resolution(sides: list[str]) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
-"""Labels and scores of images, by a run or a .tflite file.
+"""Labels and scores of images, and boxes of what is in them, by a run or a .tflite file.
 
     python -m train.predict --model=runs/photos photo.jpg
     python -m train.predict --model=exported/small_int8.tflite --top=5 --format=json PHOTOS
     python -m train.predict --model=runs/photos --sheet=contact.png PHOTOS more/*.png
 
 An argument is a file or a folder, which is walked. What cannot be decoded is named and left out.
+Boxes are ymin, xmin, ymax, xmax in fractions of the image; --sheet draws them.
 Images are prepared as in evaluation; an EXIF orientation is not followed, there or here.
 """
 
@@ -32,7 +33,16 @@ BATCH_SIZE = 32  # images; decoded ones wait in memory
 def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_string('model', None, 'A .tflite file or the folder of a run.', required=True)
-    flags.DEFINE_integer('top', 3, 'How many labels an image gets.', lower_bound=1)
+    flags.DEFINE_integer(
+        'top', None, 'How many answers an image gets: 3 labels, 100 boxes.', lower_bound=1
+    )
+    flags.DEFINE_float(
+        'score',
+        None,
+        'Least score of an answer: 0 for labels, 0.3 for boxes.',
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
     flags.DEFINE_enum('format', 'table', ['table', 'json'], 'What is printed.')
     flags.DEFINE_string(
         'sheet', None, 'PNG file for the images with their labels; more than 48 take more pages.'
@@ -56,12 +66,14 @@ def main(arguments: list[str]) -> None:
     for note in predictor.notes:
         print(f'note: {note}', file=sys.stderr)
     shown = ANSWERS[predictor.config.task]
-    sheet = Sheet(FLAGS.sheet, f'What {predictor.name} answers') if FLAGS.sheet else None
+    sheet = None
+    if FLAGS.sheet:
+        sheet = Sheet(FLAGS.sheet, f'What {predictor.name} answers', shown.LAYOUT)
     found = []
-    for file, pixels, predictions in predict(predictor, files, FLAGS.top):
+    for file, pixels, predictions in predict(predictor, files, FLAGS.top, FLAGS.score):
         found.append({'file': file, 'predictions': predictions})
         if sheet:
-            sheet.add(shown.tile(pixels, Path(file).name, predictions))
+            sheet.add(shown.tile(pixels, Path(file).name, predictions, predictor.task.labels))
     if not found:
         raise ValueError(f'none of {len(files)} images can be decoded')
     if sheet:
@@ -80,14 +92,15 @@ def _check_sheet(path: Path) -> None:
 
 
 def predict(
-    predictor: 'Predictor', files: list[str], top: int
+    predictor: 'Predictor', files: list[str], top: int | None = None, score: float | None = None
 ) -> Iterator[tuple[str, 'np.ndarray', list]]:
     """Asks a model of images; those that cannot be decoded are named on standard error.
 
     Args:
       predictor: the model.
       files: of images.
-      top: how many predictions each gets.
+      top: how many predictions each gets; None is as the task has it.
+      score: the least one of a prediction, as well.
 
     Yields:
       A file, its pixels [H, W, 3] uint8 and its predictions, in the order of the files.
@@ -99,6 +112,8 @@ def predict(
     from train.data.images import read_image
 
     shown, task = ANSWERS[predictor.config.task], predictor.task
+    top = shown.TOP if top is None else top
+    least = shown.LEAST_SCORE if score is None else score
     # Traced here: threads that meet it untraced would each do that.
     prepare = tf.function(task.eval_image).get_concrete_function(tf.TensorSpec([], tf.string))
 
@@ -120,17 +135,18 @@ def predict(
             if not good:
                 continue
             images = task.eval_batch({'image': tf.stack([image for _, _, image in good])})['image']
-            logits = predictor.logits(images.numpy())
-            answers = shown.predictions(logits, predictor.scores(logits), task.labels, top)
+            outputs = predictor.outputs(images.numpy())
+            answers = shown.predictions(outputs, predictor.answers(outputs), task.labels, top)
             for (file, pixels, _), predictions in zip(good, answers, strict=True):
-                yield file, pixels, predictions
+                yield file, pixels, [p for p in predictions if p['score'] >= least]
 
 
 def _table(found: list[dict], shown: Any) -> str:
     """A line a prediction, the file in the first of an image's."""
     lines = [('file', *shown.HEAD)]
+    nothing = ('nothing', *[''] * len(shown.HEAD[1:]))
     for image in found:
-        for number, cells in enumerate(shown.rows(image['predictions'])):
+        for number, cells in enumerate(shown.rows(image['predictions']) or [nothing]):
             lines.append((image['file'] if number == 0 else '', *cells))
     cells = [[_printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

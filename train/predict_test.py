@@ -108,7 +108,7 @@ def test_the_answers_are_those_of_evaluation(
         predictor = open_predictor(str(path))
 
         def network(images, training):
-            answer = tf.numpy_function(predictor.logits, [images], tf.float32)
+            answer = tf.numpy_function(predictor.outputs, [images], tf.float32)
             return tf.ensure_shape(answer, [None, 3])
 
     expected = Evaluator(task, split, tf.distribute.get_strategy(), 4).statistics(network)

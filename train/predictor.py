@@ -3,20 +3,21 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 from configs import base
+from train.answers import ANSWERS
 from train.card_file import card_path, read_card
 from train.classes import numbered
+from train.file_forms import FORMS, log_probabilities
 from train.run import Run, load_trained, resolve_spec
+from train.task import Task
 from train.tasks import TASKS
-from train.tasks.classification import Classification
 from train.tflite_file import TFLiteModel, ends_with_softmax, read_identity
-
-_LEAST_PROBABILITY = 1e-9  # of which a logarithm is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,34 +28,37 @@ class Predictor:
       name: the path that it was opened by.
       config: of its run; `data.dataset` is '' where nobody knows it.
       task: makes its images: those of evaluation are what it expects.
-      outputs: maps images [N, H, W, C] in [-1, 1] to what the network gives, [N, k].
-      probabilities: whether that is probabilities and not logits.
+      network: maps images [N, H, W, C] in [-1, 1] to outputs of the task, an array or a dict of them.
+      probabilities: whether a classifier gives probabilities [N, k] and not logits.
       notes: what was assumed, for want of a card.
     """
 
     name: str
     config: ConfigDict
-    task: Classification
-    outputs: Callable[[np.ndarray], np.ndarray]
-    probabilities: bool
+    task: Task
+    network: Callable[[np.ndarray], Any]
+    probabilities: bool = False
     notes: tuple[str, ...] = ()
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Logits [N, k] of images; of probabilities their logarithms, which no metric tells apart.
+    def outputs(self, images: np.ndarray) -> Any:
+        """What the task evaluates; of probabilities logits, which no metric tells apart.
 
         Raises:
           ValueError: the network gives something that is no number.
         """
-        outputs = self.outputs(images)
-        if not np.isfinite(outputs).all():
+        given = self.network(images)
+        if not all(np.isfinite(leaf).all() for leaf in tf.nest.flatten(given)):
             raise ValueError(f'{self.name} answers with NaN or infinity; train or export it again')
-        if self.probabilities:
-            return np.log(np.maximum(outputs, np.float32(_LEAST_PROBABILITY)))
-        return outputs
+        return log_probabilities(given) if self.probabilities else given
 
-    def scores(self, logits: np.ndarray) -> np.ndarray:
-        """What `logits` gave as probabilities, [N, k]; those of a file are as the file gives them."""
-        return np.exp(logits) if self.probabilities else tf.nn.softmax(logits).numpy()
+    def answers(self, outputs: Any) -> Any:
+        """What people are shown of `outputs`: probabilities [N, k] of classes, or detections.
+
+        Probabilities of a file are as the file gives them.
+        """
+        if self.probabilities:
+            return np.exp(outputs)
+        return ANSWERS[self.config.task].answers(self.task, outputs)
 
 
 def open_predictor(model: str, labels: tuple[str, ...] | None = None) -> Predictor:
@@ -92,50 +96,45 @@ def _from_run(workdir: str, labels: tuple[str, ...] | None) -> Predictor:
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec(shape, tf.float32)],
     )
-    return Predictor(
-        workdir,
-        run.config,
-        run.make_task(),
-        lambda images: call(images).numpy(),
-        probabilities=False,
-    )
+
+    def network(images: np.ndarray) -> Any:
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), call(images))
+
+    return Predictor(workdir, run.config, run.make_task(), network)
 
 
 def _from_file(path: str, labels: tuple[str, ...] | None) -> Predictor:
     model = TFLiteModel(path)
-    classes = _classes(path, model)
-    _check_labels(path, labels, classes)
     card = read_card(path)
     described = card is not None and 'config' in card
-    run = _described(path, card, classes) if card and described else _undescribed(model)
+    run = _described(path, card) if card and described else None
+    # Without its card a file is taken for a classifier: boxes mean nothing without their anchors.
+    task = run.config.task if run else 'classification'
+    output = card.get('output') if card else None
+    activation = output.get('activation') if isinstance(output, dict) else None
+    form = FORMS[task](path, model, activation == 'sigmoid')
+    run = run or _undescribed(model)
+    classes = len(run.labels) if form.classes is None else form.classes
+    if len(run.labels) != classes:
+        raise ValueError(
+            f'card {card_path(path)} names {len(run.labels)} classes, {path} has {classes} '
+            'outputs; export again'
+        )
+    _check_labels(path, labels, classes)
     run = dataclasses.replace(run, labels=labels or run.labels)
     notes = [] if described else _assumptions(path, run.config, labels is not None)
-    output = card.get('output') if card else None
-    if isinstance(output, dict) and 'activation' in output:
-        probabilities = output['activation'] == 'softmax'
-    else:
+    probabilities = activation == 'softmax'
+    if activation is None and task == 'classification':
         probabilities = ends_with_softmax(path)
         notes.append(f'{path} gives {"probabilities" if probabilities else "logits"}')
-    return Predictor(path, run.config, run.make_task(), model, probabilities, tuple(notes))
+
+    def network(images: np.ndarray) -> Any:
+        return form.outputs(model(images))
+
+    return Predictor(path, run.config, run.make_task(), network, probabilities, tuple(notes))
 
 
-def _classes(path: str, model: TFLiteModel) -> int:
-    """How many classes a classifier has; ValueError for a file that is none."""
-    inputs, outputs = model.input_shapes, model.output_shapes
-    if (
-        (len(inputs), len(outputs), len(inputs[0]), len(outputs[0])) != (1, 1, 4, 2)
-        or inputs[0][0] != 1
-        or inputs[0][3] not in (1, 3)
-        or outputs[0][1] < 2
-    ):
-        raise ValueError(
-            f'{path} is no classifier of images: its inputs are {inputs}, its outputs {outputs}; '
-            'expected one [1, height, width, 3 or 1] and one [1, classes]'
-        )
-    return outputs[0][1]
-
-
-def _described(path: str, card: dict, classes: int) -> Run:
+def _described(path: str, card: dict) -> Run:
     """The run that a card tells of."""
     found, _ = read_identity(path)
     if card.get('sha256') != found:
@@ -152,11 +151,6 @@ def _described(path: str, card: dict, classes: int) -> Run:
         ) from None
     if run.config.task not in TASKS:
         raise ValueError(f'{path} is of the task {run.config.task!r}; expected {", ".join(TASKS)}')
-    if len(run.labels) != classes:
-        raise ValueError(
-            f'card {card_path(path)} names {len(run.labels)} classes, {path} has {classes} '
-            'outputs; export again'
-        )
     return run
 
 

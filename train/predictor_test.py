@@ -52,7 +52,7 @@ def test_a_run_answers_with_its_averaged_weights(tiny_run, soft_images):
     _, model, _ = load_trained(str(tiny_run))
     images = soft_images(5)
     expected = model(images, training=False)
-    np.testing.assert_allclose(predictor.logits(images), expected, atol=1e-5)
+    np.testing.assert_allclose(predictor.outputs(images), expected, atol=1e-5)
     assert predictor.task.labels == COLORS
     assert predictor.notes == ()
 
@@ -65,8 +65,8 @@ def test_files_answer_as_their_network(files, tiny_model, soft_images, name, tol
     predictor = open_predictor(str(files[name]))
     images = soft_images(9, seed=1)
     expected = tf.nn.softmax(tiny_model(images, training=False)).numpy()
-    logits = predictor.logits(images)
-    scores = predictor.scores(logits)
+    logits = predictor.outputs(images)
+    scores = predictor.answers(logits)
     np.testing.assert_allclose(scores, expected, atol=tolerance)
     assert np.mean(logits.argmax(1) == expected.argmax(1)) >= (1 if tolerance < 0.1 else 8 / 9)
 
@@ -156,6 +156,6 @@ def test_the_training_of_an_export_is_refused(tiny_run, tmp_path):
 
 def test_answers_that_are_no_numbers_are_refused(files, soft_images):
     predictor = open_predictor(str(files['float']))
-    broken = dataclasses.replace(predictor, outputs=lambda images: np.full((1, 3), np.nan))
+    broken = dataclasses.replace(predictor, network=lambda images: np.full((1, 3), np.nan))
     with pytest.raises(ValueError, match='answers with NaN or infinity'):
-        broken.logits(soft_images(1))
+        broken.outputs(soft_images(1))

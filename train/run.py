@@ -12,11 +12,11 @@ from configs import base
 from mobilenet_v3.cost import check_resolution
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
-from mobilenet_v3.transforms import widen
+from mobilenet_v3.transforms import halve_tail, widen, widen_backbone
 from train import checkpoint
 from train.best import folder as best_folder
+from train.task import Task
 from train.tasks import TASKS
-from train.tasks.classification import Classification
 
 # Fields that may change when a run is continued: they do not touch what it computes.
 _FREE_FIELDS = (
@@ -55,7 +55,7 @@ class Run:
     spec: ModelSpec
     labels: tuple[str, ...]
 
-    def make_task(self) -> Classification:
+    def make_task(self) -> Task:
         """The task with its data, loss and metrics."""
         return TASKS[self.config.task](self.config, self.spec, self.labels)
 
@@ -87,8 +87,18 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
     for field in _ABOVE_ZERO:
         _require_above_zero(config, field)
     check_resolution(config.model.resolution)
-    spec = widen(load_model_spec(config.model.name), config.model.multiplier)
-    return dataclasses.replace(spec, dropout=config.model.dropout)
+    return dataclasses.replace(_network(config), dropout=config.model.dropout)
+
+
+def _network(config: ConfigDict) -> ModelSpec:
+    """The network at its width, as the task's head takes it."""
+    spec = load_model_spec(config.model.name)
+    if config.task == 'classification':
+        return widen(spec, config.model.multiplier)
+    spec = widen_backbone(spec, config.model.multiplier)
+    if config.task == 'detection' and config.detection.halve_tail:
+        return halve_tail(spec, first_expansion=False)
+    return spec
 
 
 def differences(ours: dict, saved: dict) -> list[str]:

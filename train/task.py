@@ -1,6 +1,6 @@
 """What the loop asks of a task: data, loss and metrics."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -9,22 +9,30 @@ from ml_collections import ConfigDict
 
 from train.data.pipeline import Batch, Preprocessing
 
+Outputs = Any  # tf.Tensor, or dict[str, tf.Tensor]
+
 
 class Task(Preprocessing, Protocol):
-    """One kind of learning, on one network and one set of classes."""
+    """One kind of learning, on one network and one set of classes.
+
+    What the network gives, its outputs, is a tensor or a dict of them by name.
+    """
 
     config: ConfigDict
     labels: tuple[str, ...]
     resolution: tuple[int, int]
     goal: str  # the metric that is to grow
 
+    def eval_image(self, encoded: tf.Tensor) -> tf.Tensor:
+        """What evaluation takes of an encoded image, [H, W, 3] uint8."""
+
     def build(self) -> tf_keras.Model:
         """A network with its starting weights, made of batches' images."""
 
-    def loss(self, outputs: tf.Tensor, batch: Batch) -> tf.Tensor:
+    def loss(self, outputs: Outputs, batch: Batch) -> tf.Tensor:
         """The loss of each example, [N]."""
 
-    def statistics(self, outputs: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
+    def statistics(self, outputs: Outputs, batch: Batch) -> dict[str, tf.Tensor]:
         """What evaluation keeps of each example, arrays with leading N."""
 
     def metrics(self, statistics: dict[str, np.ndarray]) -> dict[str, float]:

@@ -1,17 +1,21 @@
 """What people see of a classifier's answers: labels with scores, captions, a report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
 import tensorflow as tf
 
 from train.answers.classification_report import write_report
-from train.answers.sheet import GREY, Line, Tile, thumbnail
+from train.answers.sheet import GREY, SMALL, Line, Tile, thumbnail
+from train.task import Task
 
-__all__ = ['HEAD', 'Prediction', 'details', 'predictions', 'rows', 'tile', 'write_report']
+__all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'TOP', 'Prediction', 'answers', 'details']
+__all__ += ['predictions', 'rows', 'tile', 'write_report']
 
 HEAD = ('label', 'score')  # of the columns that `rows` fills
+TOP, LEAST_SCORE = 3, 0.0  # what an image is told of, where nobody says otherwise
+LAYOUT = SMALL
 _CAPTIONED = 3  # predictions under a picture
 
 
@@ -20,6 +24,11 @@ class Prediction(TypedDict):
 
     label: str
     score: float
+
+
+def answers(task: Task, outputs: np.ndarray) -> np.ndarray:
+    """Probabilities [N, k] of logits."""
+    return tf.nn.softmax(outputs).numpy()
 
 
 def predictions(
@@ -46,7 +55,7 @@ def rows(found: Sequence[Prediction]) -> list[tuple[str, str]]:
     return [(prediction['label'], f'{prediction["score"]:.1%}') for prediction in found]
 
 
-def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction]) -> Tile:
+def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction], labels: Sequence[str]) -> Tile:
     """An image [H, W, 3] uint8 with what it is taken for."""
     captions = [
         Line(label, score, bold=number == 0) if number == 0 else Line(label, score, color=GREY)
@@ -55,6 +64,11 @@ def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction]) -> Tile:
     return Tile(thumbnail(pixels), (*captions, Line(name, color=GREY)))
 
 
-def details(scores: np.ndarray, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What a report needs of each example beside what the task keeps, arrays with leading N."""
-    return {'label': batch['label'], 'score': tf.reduce_max(scores, axis=-1)}
+def details(answers: Callable[[], np.ndarray], batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a report needs of each example beside what the task keeps, arrays with leading N.
+
+    Args:
+      answers: gives those to the batch.
+      batch: of the task.
+    """
+    return {'label': batch['label'], 'score': tf.reduce_max(answers(), axis=-1)}

@@ -7,7 +7,6 @@ import numpy as np
 from train.answers.confusion import Confusion, plot_confusion
 from train.answers.evaluation import Evaluation
 from train.answers.sheet import COLUMNS, GREY, RED, ROWS, Line, Sheet, Tile, thumbnail
-from train.data.images import decode
 from train.files import write_file, write_json
 from train.markdown import escape, markdown_table
 
@@ -49,7 +48,7 @@ def _worst(statistics: dict[str, np.ndarray]) -> list[int]:
 
 def _draw_mistakes(path: Path, evaluation: Evaluation, numbers: list[int]) -> None:
     statistics, labels = evaluation.statistics, evaluation.labels
-    pictures = _pictures(evaluation, numbers)
+    pictures = evaluation.pictures(numbers)
     sheet = Sheet(path, f'The worst mistakes of {evaluation.model}')
     for number in numbers:
         label, loss = labels[statistics['label'][number]], statistics['loss'][number]
@@ -65,18 +64,6 @@ def _draw_mistakes(path: Path, evaluation: Evaluation, numbers: list[int]) -> No
         )
         sheet.add(Tile(thumbnail(pictures[number]), lines))
     sheet.close()
-
-
-def _pictures(evaluation: Evaluation, numbers: list[int]) -> dict[int, np.ndarray]:
-    """Examples by their number, decoded."""
-    wanted = set(numbers)
-    found = {}
-    for number, raw in enumerate(evaluation.split.examples()):
-        if number in wanted:
-            found[number] = decode(raw['image']).numpy()
-            if len(found) == len(wanted):
-                break
-    return found
 
 
 def _results(evaluation: Evaluation, confusion: Confusion, worst: list[int]) -> dict:

@@ -24,6 +24,6 @@ def test_scores_that_are_alike_are_told_apart_by_logits():
 
 def test_a_tile_says_what_and_where():
     found = [{'label': label, 'score': 0.25} for label in 'abcd']
-    tile = classification.tile(np.zeros((4, 4, 3), np.uint8), 'photo.jpg', found)
+    tile = classification.tile(np.zeros((4, 4, 3), np.uint8), 'photo.jpg', found, 'abcd')
     assert [line.text for line in tile.lines] == ['a', 'b', 'c', 'photo.jpg']
     assert [line.bold for line in tile.lines] == [True, False, False, False]

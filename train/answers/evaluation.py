@@ -1,9 +1,11 @@
 """What a report is written of: a model's answers on one split of a dataset."""
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
+from train.data.images import decode
 from train.data.source import Split
 
 
@@ -14,7 +16,7 @@ class Evaluation:
     Attributes:
       model: its path.
       dataset: its name.
-      split_name: 'val' or 'train'.
+      split_name: 'train', 'val' or 'test'.
       split: its examples.
       labels: names of the classes.
       statistics: what the task keeps of each example and `details` adds, in their order.
@@ -30,3 +32,14 @@ class Evaluation:
     statistics: dict[str, np.ndarray]
     metrics: dict[str, float]
     notes: tuple[str, ...]
+
+    def pictures(self, numbers: Collection[int]) -> dict[int, np.ndarray]:
+        """Examples by their number, decoded: [H, W, 3] uint8."""
+        wanted = set(numbers)
+        found: dict[int, np.ndarray] = {}
+        for number, raw in enumerate(self.split.examples()):
+            if len(found) == len(wanted):
+                break
+            if number in wanted:
+                found[number] = decode(raw['image']).numpy()
+        return found

@@ -13,7 +13,7 @@ from train.files import write_file
 BLACK, GREY, RED = '#111111', '#666666', '#b3261e'
 PICTURE = 200  # side of a picture, pixels
 COLUMNS, ROWS = 8, 6  # of a full page
-_TITLE_SIZE, _TEXT_SIZE = 20, 15
+_TITLE_SIZE, _TEXT_SIZE, _LABEL_SIZE = 20, 15, 11
 _LINE, _GAP, _MARGIN = 20, 16, 24
 
 
@@ -141,6 +141,11 @@ def _fitting(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
     while text and font.getlength(f'{text}…') > width:
         text = text[:-1]
     return f'{text.rstrip()}…'
+
+
+def label_font() -> ImageFont.FreeTypeFont:
+    """The font of words in a picture."""
+    return _font(_LABEL_SIZE, False)
 
 
 @functools.cache
