@@ -1,0 +1,1 @@
+"""Search for networks (Paper: §4): NetAdapt, and the NAS controller beside its baselines."""

@@ -1,0 +1,78 @@
+"""Latencies from a table of parts (benchmark/blocks/latency_table.py): no TensorFlow, no device."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmark.blocks.latency_table import LatencyTable, measuring_command
+from benchmark.blocks.parts import Part, overhead
+from mobilenet_v3.spec import ModelSpec
+from search.latency.correction import Correction
+from search.latency.fits import Fits
+from search.latency.form import FileForm
+
+_SHOWN_MISSING = 16  # parts in an error, each a long word
+
+
+class TableLatency:
+    """Milliseconds of a network as the sum of its parts, corrected where a correction was fitted.
+
+    A part that was not measured follows from those of its kind on both sides of each of its widths,
+    where there are enough of them (search/latency/fits.py).
+
+    Args:
+      table: of one device.
+      form: of the networks' files.
+      correction: for the table's device and the form's scheme.
+    """
+
+    unit = 'ms'
+
+    def __init__(
+        self, table: LatencyTable, form: FileForm, correction: Correction | None = None
+    ) -> None:
+        self.table, self.form, self.correction = table, form, correction
+        overhead_part = overhead(form.scheme)
+        self._fits = Fits(
+            (part, table.net_ms(part))
+            for part in table.rows
+            if part.scheme == form.scheme and part != overhead_part
+        )
+
+    def predict(self, spec: ModelSpec) -> float:
+        """What a network takes in milliseconds.
+
+        Raises:
+          ValueError: the table has no row for some parts, nor enough of their kinds; the message
+            names them, and the command that measures them.
+        """
+        parts = self.form.parts(spec)
+        sum_ms = self.sum_ms(parts)
+        return sum_ms if self.correction is None else self.correction.apply(sum_ms, parts)
+
+    def sum_ms(self, parts: Sequence[Part]) -> float:
+        """What the parts of a network take, and one invocation; see `predict`."""
+        overhead_ms = self.table.latency_ms(overhead(self.form.scheme))
+        net_ms = [self._net_ms(part) for part in parts]
+        missing = [part for part, ms in zip(parts, net_ms, strict=True) if ms is None]
+        if missing:
+            raise ValueError(self._missing(list(dict.fromkeys(missing))))
+        return overhead_ms + sum(ms for ms in net_ms if ms is not None)
+
+    def missing(self, specs: Iterable[ModelSpec]) -> list[Part]:
+        """The parts of networks that the table cannot tell, each once."""
+        parts = dict.fromkeys(part for spec in specs for part in self.form.parts(spec))
+        return [part for part in parts if self._net_ms(part) is None]
+
+    def _net_ms(self, part: Part) -> float | None:
+        row = self.table.rows.get(part)
+        return self._fits.net_ms(part) if row is None else self.table.net_ms(part)
+
+    def _missing(self, parts: list[Part]) -> str:
+        shown = parts[:_SHOWN_MISSING]
+        others = f' (and {len(parts) - len(shown)} more)' if len(parts) > len(shown) else ''
+        named = '; '.join(map(str, shown))
+        command = measuring_command(shown, self.table.path.parent, self.table.threads)
+        return (
+            f'{self.table.path} has no row for {named}{others} on {self.table.device}, nor enough '
+            f'of such parts with other widths; measure them: {command} or, with many widths of a '
+            'network at once: python -m search.latency_grid'
+        )
