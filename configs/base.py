@@ -98,7 +98,7 @@ def _augment() -> ConfigDict:
     c.randaugment_magnitude = 9.0  # of the changes, in [0, 10]
     c.mixup = 0.0  # α of Beta(α, α), by which images are blended (arXiv:1710.09412); 0: none
     c.eval_crop = 0.875  # side of the central crop in evaluation, fraction of the image
-    c.boxes = _box_augment()
+    c.boxes, c.masks = _box_augment(), _mask_augment()
     return c
 
 
@@ -113,6 +113,14 @@ def _box_augment() -> ConfigDict:
     # somewhere instead of being cropped; 1: none.
     c.expand = 1.0
     c.min_side = 2.0  # pixels of the network's image; smaller boxes are dropped
+    return c
+
+
+def _mask_augment() -> ConfigDict:
+    """Scales of segmentation (Paper: §6.4; the released code of DeepLab for the numbers)."""
+    c = ConfigDict()
+    c.scale = (0.5, 2.0)  # of an image before it is cropped
+    c.scale_step = 0.25  # between the scales that are drawn; 0: any between
     return c
 
 

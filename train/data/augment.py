@@ -76,6 +76,12 @@ def flip(image: tf.Tensor, flipped: tf.Tensor) -> tf.Tensor:
     return tf.cond(flipped, lambda: tf.reverse(image, axis=[1]), lambda: image)
 
 
+def uniform(seed: tf.Tensor, number: int, count: int) -> tf.Tensor:
+    """`count` random numbers in [0, 1); a seed gives others for each `number`."""
+    folded = tf.random.experimental.stateless_fold_in(seed, number)
+    return tf.random.stateless_uniform([count], folded)
+
+
 def color_draws(seed: tf.Tensor) -> tf.Tensor:
     """The random numbers of an image's colours, [NUM_DRAWS] in [0, 1)."""
     return tf.random.stateless_uniform(
@@ -140,6 +146,11 @@ def decode_window(
 
     image, part, shape = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
     return image, tf.ensure_shape(part, [4]), tf.ensure_shape(shape, [2])
+
+
+def whole(shape: tf.Tensor) -> tf.Tensor:
+    """All of an image of [H, W, …] as a part (y, x, height, width), for `decode_window`."""
+    return tf.concat([[0, 0], shape[:2]], axis=0)
 
 
 def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

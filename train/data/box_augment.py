@@ -98,7 +98,7 @@ def eval_example(raw: Raw, size: tuple[int, int], max_boxes: int) -> Raw:
       As `train_example`, without 'draws', but with 'areas' [M] float32, of objects in pixels of the
       image as it was, 0 where their boxes' count, and its (height, width) 'image_size' [2] int32.
     """
-    image, _, shape = augment.decode_window(raw['image'], _whole)
+    image, _, shape = augment.decode_window(raw['image'], augment.whole)
     objects = {name: raw[name] for name in (*OBJECTS, 'areas')}
     return {
         'image': augment.resize(image, size),
@@ -109,11 +109,7 @@ def eval_example(raw: Raw, size: tuple[int, int], max_boxes: int) -> Raw:
 
 def eval_image(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """What evaluation takes of an image: all of it, [height, width, 3] uint8."""
-    return augment.resize(augment.decode_window(encoded, _whole)[0], size)
-
-
-def _whole(shape: tf.Tensor) -> tf.Tensor:
-    return tf.concat([[0, 0], shape[:2]], axis=0)
+    return augment.resize(augment.decode_window(encoded, augment.whole)[0], size)
 
 
 def _draw_crop(shape: tf.Tensor, objects: Raw, seed: tf.Tensor, config: ConfigDict) -> tf.Tensor:
@@ -121,7 +117,7 @@ def _draw_crop(shape: tf.Tensor, objects: Raw, seed: tf.Tensor, config: ConfigDi
     boxes = tf.clip_by_value(objects['boxes'], 0.0, 1.0)
     wanted = ~objects['crowd'] & tf.reduce_all(_sides(boxes) > 0, axis=1)
     targets = tf.boolean_mask(boxes, wanted)
-    cropped, choice = tf.unstack(_uniform(seed, 4, 2))
+    cropped, choice = tf.unstack(augment.uniform(seed, 4, 2))
     covered = tf.constant(config.covered, tf.float32)
     covered = covered[tf.cast(choice * len(config.covered), tf.int32)]
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -139,7 +135,7 @@ def _draw_crop(shape: tf.Tensor, objects: Raw, seed: tf.Tensor, config: ConfigDi
     if config.expand > 1:
         share = tf.where(_is_expanded(seed), 0.0, share)
     part = tf.concat([begin[:2], extent[:2]], axis=0)
-    return tf.where(cropped < share, part, _whole(shape))
+    return tf.where(cropped < share, part, augment.whole(shape))
 
 
 def _crop(objects: Raw, part: tf.Tensor) -> Raw:
@@ -157,7 +153,7 @@ def _place(
     image: tf.Tensor, objects: Raw, seed: tf.Tensor, size: tuple[int, int], largest: float
 ) -> tuple[tf.Tensor, Raw]:
     """Lays an image somewhere on a canvas up to `largest` times its sides, or fills it."""
-    zoom, *corner = tf.unstack(_uniform(seed, 6, 3))
+    zoom, *corner = tf.unstack(augment.uniform(seed, 6, 3))
     zoom = tf.where(_is_expanded(seed), 1 + zoom * (largest - 1), 1.0)
     canvas = tf.constant(size, tf.float32)
     extent = tf.maximum(tf.round(canvas / zoom), 1)
@@ -173,7 +169,7 @@ def _place(
 
 
 def _is_expanded(seed: tf.Tensor) -> tf.Tensor:
-    return _uniform(seed, 7, 1)[0] < 0.5
+    return augment.uniform(seed, 7, 1)[0] < 0.5
 
 
 def _flip(objects: Raw, flipped: tf.Tensor) -> Raw:
@@ -207,9 +203,3 @@ def _pad(objects: Raw, max_boxes: int) -> Raw:
         padded[name] = tf.pad(values[:max_boxes], [[0, missing], *rest])
         padded[name].set_shape([max_boxes, *values.shape[1:]])
     return padded
-
-
-def _uniform(seed: tf.Tensor, number: int, count: int) -> tf.Tensor:
-    """Random numbers in [0, 1), others for each number."""
-    folded = tf.random.experimental.stateless_fold_in(seed, number)
-    return tf.random.stateless_uniform([count], folded)

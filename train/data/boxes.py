@@ -11,7 +11,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from train.data.faults import name_some, skip_or_stop, warn
-from train.data.images import read_image
+from train.data.images import read_size
 from train.data.source import Split, listed_split
 
 OVERHANG = (
@@ -142,14 +142,10 @@ class _Kept:
 
 def _size(file: str) -> tuple[int, int] | str:
     """The height and width of an image, or why it cannot be decoded."""
-    if not os.path.isfile(file):  # a pipe of that name would be waited for
-        return 'no such file'
     try:
-        # Decoded as a whole: an image cut short has a whole header.
-        height, width, _ = read_image(file)[1].shape
+        return read_size(file)
     except ValueError as e:
         return str(e)
-    return height, width
 
 
 def _check(

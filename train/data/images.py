@@ -56,6 +56,19 @@ def read_image(file: str) -> tuple[bytes, tf.Tensor]:
         raise ValueError(e.strerror) from None
 
 
+def read_size(file: str) -> tuple[int, int]:
+    """The height and width of an image all of which can be decoded.
+
+    Raises:
+      ValueError: why it cannot, in a few words.
+    """
+    if not os.path.isfile(file):  # a pipe of that name would be waited for
+        raise ValueError('no such file')
+    # Decoded as a whole: an image cut short has a whole header.
+    height, width, _ = read_image(file)[1].shape
+    return height, width
+
+
 def _walk(folder: str) -> list[str]:
     files: list[str] = []
     for path, folders, names in os.walk(folder):

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 KINDS = {
     'classification': ('folder:PATH', 'tfrecord:PATH', 'builtin:shapes'),
     'detection': ('voc:PATH', 'cocojson:PATH', 'builtin:shapes'),
-    'segmentation': ('builtin:shapes',),
+    'segmentation': ('folder:PATH', 'builtin:shapes'),
 }
 
 
@@ -26,8 +26,8 @@ class Split:
     - detection: 'boxes' float32 [B, 4] (ymin, xmin, ymax, xmax in [0, 1]), 'box_labels' int64 [B],
       'crowd' bool [B] (COCO's crowds and VOC's difficult objects: neither target nor mistake) and
       'areas' float32 [B], of the objects in pixels, 0 where their boxes' count; B may be 0;
-    - segmentation: 'mask', an encoded PNG of one channel (scalar string), and 'mask_classes' uint8
-      [256], the class of each of its numbers, 255 for those to ignore.
+    - segmentation: 'mask', an encoded grey PNG of the image's size (scalar string), and 'mask_classes'
+      uint8 [256], the class of each of its values, 255 for those to ignore.
 
     Attributes:
       num_examples: how many there are.
@@ -86,7 +86,7 @@ def kinds(task: str) -> str:
 
 
 def _open(config: ConfigDict, task: str) -> Source:
-    from train.data import coco_json, folder, records, tfds_source, voc
+    from train.data import coco_json, folder, mask_folder, records, tfds_source, voc
 
     kind, colon, rest = config.dataset.partition(':')
     known = {name.partition(':')[0] for names in KINDS.values() for name in names}
@@ -98,7 +98,8 @@ def _open(config: ConfigDict, task: str) -> Source:
     if kind == 'builtin' and colon:
         return tfds_source.open_builtin(rest, config, task)
     if kind == 'folder' and colon:
-        return folder.open_folder(_directory(rest), config)
+        opened = mask_folder.open_mask_folder if task == 'segmentation' else folder.open_folder
+        return opened(_directory(rest), config)
     if kind == 'voc' and colon:
         return voc.open_voc(_directory(rest), config)
     if kind == 'cocojson' and colon:

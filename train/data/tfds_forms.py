@@ -9,12 +9,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
+from train.data.mask_file import IGNORED, class_tables
+
 Raw = dict[str, tf.Tensor]
 
 IMAGES = ('image', 'image_left')
 MASKS = ('mask', 'segmentation_label', 'segmentation_mask')
 CROWDS = ('is_crowd', 'is_difficult')
-IGNORED = 255  # among the classes of a mask's numbers: neither target nor mistake
 
 # The 19 classes on which Cityscapes is judged, and their numbers in its files, 0 to 33.
 CITYSCAPES = {
@@ -116,8 +117,7 @@ def segmentation(name: str, features: Any, config: ConfigDict) -> Form:
             f'({", ".join(IMAGES)}) and a mask ({", ".join(MASKS)})'
         )
     classes = _mask_classes(name, features[mask], config)
-    table = np.full(256, IGNORED, np.uint8)
-    table[list(classes.values())] = range(len(classes))
+    table = class_tables(list(classes.values()))[-1]  # TFDS writes 8 bits a pixel
     return Form(
         tuple(classes),
         _decoders({image: True, mask: True}, [image, mask]),

@@ -1,0 +1,227 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ml_collections import ConfigDict
+from PIL import Image
+
+from train.data.mask_folder import open_mask_folder
+from train.data.source import open_source
+
+REAL = Path(__file__).parents[3] / 'shared' / 'data' / 'camvid'
+SIZE = (12, 20)  # height, width of every image
+
+
+def config(max_bad_fraction=0.01, num_classes=0, ignore_label=255, **fields):
+    return ConfigDict(
+        {
+            'max_bad_fraction': max_bad_fraction,
+            'num_classes': num_classes,
+            'ignore_label': ignore_label,
+            **fields,
+        }
+    )
+
+
+def open_at(path, **fields):
+    return open_mask_folder(str(path), config(**fields))
+
+
+def mask(*numbers, size=SIZE):
+    """Columns of each of the numbers."""
+    return np.resize(np.repeat(np.uint8(numbers), -(-size[1] // len(numbers))), size)
+
+
+def write(root, train=None, val=None, **others):
+    """A mask an image, named 0, 1, …; image n is of grey n."""
+    plain = [mask(0, 1, 2)]
+    for split, masks in {'train': train or plain, 'val': val or plain, **others}.items():
+        for folder in (split, f'{split}annot'):
+            (root / folder).mkdir(parents=True)
+        for n, pixels in enumerate(masks):
+            Image.new('RGB', SIZE[::-1], (n, n, n)).save(root / split / f'{n}.png')
+            image = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
+            image.save(root / f'{split}annot' / f'{n}.png')
+    return root
+
+
+def classes(raw):
+    return raw['mask_classes'][tf.io.decode_png(raw['mask'])[..., 0].numpy()]
+
+
+def examples(split):
+    return list(split.examples().as_numpy_iterator())
+
+
+# --------------------------------------------------------------------------------- good data
+
+
+def test_images_come_with_their_masks(tmp_path):
+    masks = [mask(0, 1, 2), mask(2, 255, 1)]
+    source = open_at(write(tmp_path, train=masks))
+    assert source.labels == ('0', '1', '2')
+    assert source.name == f'folder:{tmp_path}'
+    assert source.test is None
+    for raw in source.train.shuffled(0, 0).take(6).as_numpy_iterator():
+        n = int(tf.io.decode_image(raw['image'])[0, 0, 0])
+        np.testing.assert_array_equal(classes(raw), masks[n])
+
+
+def test_masks_with_palettes_and_few_bits_give_numbers(tmp_path):
+    palette = Image.fromarray(mask(0, 1, 2), 'P')
+    palette.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0])
+    masks = [mask(0, 1, 2), palette, Image.fromarray(mask(0, 1) > 0)]
+    found = [classes(raw) for raw in examples(open_at(write(tmp_path, train=masks)).train)]
+    for got, expected in zip(found, [mask(0, 1, 2), mask(0, 1, 2), mask(0, 1)], strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_the_ignored_number_is_no_class(tmp_path):
+    root = write(tmp_path, train=[mask(0, 1, 2)])
+    assert open_at(root, ignore_label=2).labels == ('0', '1')
+    (raw,) = examples(open_at(root, ignore_label=0).train)
+    np.testing.assert_array_equal(classes(raw), mask(255, 0, 1))
+
+
+def test_names_come_from_a_file(tmp_path, capsys):
+    root = write(tmp_path)
+    (root / 'labels.txt').write_text('sky\nroad\ncar\nbus\n')
+    assert open_at(root).labels == ('sky', 'road', 'car', 'bus')
+    assert 'no training mask holds bus, which count as classes' in capsys.readouterr().err
+    with pytest.raises(
+        ValueError, match=r'labels\.txt names 4 classes, config.data.num_classes is 3'
+    ):
+        open_at(root, num_classes=3)
+
+
+def test_classes_may_be_counted(tmp_path):
+    assert open_at(write(tmp_path), num_classes=4).labels == ('0', '1', '2', '3')
+
+
+def test_a_test_folder_is_a_split_and_stands_in_for_a_missing_val(tmp_path):
+    root = write(tmp_path, test=[mask(0, 1)] * 2)
+    assert open_at(root).test.num_examples == 2
+    for folder in ('val', 'valannot'):
+        (root / folder).rename(tmp_path / f'gone{folder}')
+    source = open_at(root)
+    assert source.val.num_examples == 2
+    assert source.test is None
+
+
+# ---------------------------------------------------------------------------------- bad data
+
+
+def spoil(root, name):
+    """Makes the second of the masks bad in some way."""
+    file = root / 'trainannot/1.png'
+    small = (SIZE[0], SIZE[1] - 1)
+    if name == 'missing':
+        file.unlink()
+    elif name == 'cut':
+        file.write_bytes(file.read_bytes()[:50])
+    elif name == 'empty':
+        file.write_bytes(b'')
+    elif name == 'of another size':
+        Image.fromarray(mask(0, 1, size=small)).save(file)
+    elif name == 'of colour':
+        Image.fromarray(mask(0, 1)).convert('RGB').save(file)
+    elif name == 'of 16 bits':
+        Image.fromarray(mask(0, 1).astype(np.uint16)).save(file)
+    elif name == 'no PNG':
+        Image.fromarray(mask(0, 1)).save(file, 'JPEG')
+    elif name == 'beyond the classes':
+        Image.fromarray(mask(0, 5, 7)).save(file)
+    else:
+        (root / 'train/1.png').write_text('no image')
+
+
+BAD = {
+    'missing': 'trainannot/1.png (no such file)',
+    'cut': 'trainannot/1.png (damaged or no image)',
+    'empty': 'trainannot/1.png (empty file)',
+    'of another size': 'trainannot/1.png (of 19×12, its image of 20×12)',
+    'of colour': 'trainannot/1.png (of colour (RGB); expected an index mask',
+    'of 16 bits': 'trainannot/1.png (of 16 bits a pixel; expected 8 or fewer)',
+    'no PNG': 'trainannot/1.png (no PNG file)',
+    'beyond the classes': (
+        'trainannot/1.png (has the labels 5, 7 beyond the 3 classes; expected 0 to 2, or 255 to igno'
+    ),
+    'a bad image': 'train/1.png (damaged or no image)',
+}
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_a_bad_mask_is_named_counted_and_skipped(tmp_path, capsys, name):
+    root = write(tmp_path, train=[mask(0, 1, 2)] * 4)
+    spoil(root, name)
+    source = open_at(root, max_bad_fraction=0.3, num_classes=3)
+    assert source.train.num_examples == 3
+    left = [int(tf.io.decode_image(raw['image'])[0, 0, 0]) for raw in examples(source.train)]
+    assert left == [0, 2, 3]
+    warning = capsys.readouterr().err
+    assert f'1 of 4 train images or masks are bad: {root}/{BAD[name]}' in warning
+    with pytest.raises(ValueError, match=r'1 of 4 train .*max_bad_fraction = 0\.1'):
+        open_at(root, max_bad_fraction=0.1, num_classes=3)
+
+
+def test_labels_that_training_lacks_are_beyond_the_classes(tmp_path):
+    root = write(tmp_path, val=[mask(0, 3)])
+    with pytest.raises(
+        ValueError, match=r'valannot/0\.png \(has the labels 3 beyond the 3 classes'
+    ):
+        open_at(root)
+
+
+def test_numbers_that_never_occur_are_told(tmp_path, capsys):
+    # Grey levels instead of numbers: 0 and 128.
+    source = open_at(write(tmp_path, train=[mask(0, 128)], val=[mask(0, 128)]))
+    assert len(source.labels) == 129
+    assert 'no training mask holds 1; 2; 3; 4; 5; …, which count' in capsys.readouterr().err
+
+
+def test_one_class_is_none(tmp_path):
+    # Black and white of 8 bits: white is what is ignored unless something else is.
+    root = write(tmp_path, train=[mask(0, 255)])
+    with pytest.raises(ValueError, match=r'hold 1 classes besides config.data.ignore_label = 255'):
+        open_at(root)
+
+
+@pytest.mark.parametrize(
+    ('missing', 'reason'),
+    [
+        (
+            'train',
+            'has no train/ and val/; segmentation expects images in train/ and val/ and their',
+        ),
+        ('val', 'has no train/ and val/'),
+        ('trainannot', r'trainannot is missing; expected the masks of .*train$'),
+        ('valannot', r'valannot is missing; expected the masks of .*val$'),
+    ],
+)
+def test_a_missing_folder_is_named(tmp_path, missing, reason):
+    root = write(tmp_path / 'in')
+    (root / missing).rename(tmp_path / 'gone')
+    with pytest.raises(ValueError, match=reason):
+        open_at(root)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    root = write(tmp_path)
+    (root / 'val/0.png').rename(root / 'val/.0.png')
+    with pytest.raises(ValueError, match=r'val has no images \(\.jpg'):
+        open_at(root)
+
+
+# --------------------------------------------------------------------------------- real data
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='needs the shared data folder beside the repository')
+def test_street_scenes():
+    fields = {'dataset': f'folder:{REAL}', 'background': False}
+    source = open_source(config(ignore_label=11, **fields), 'segmentation')
+    assert source.labels == tuple(str(number) for number in range(11))
+    assert (source.train.num_examples, source.val.num_examples) == (184, 101)
+    (raw,) = source.val.examples().take(1).as_numpy_iterator()
+    assert classes(raw).shape == (360, 480)
+    assert set(np.unique(classes(raw))) <= {*range(11), 255}
