@@ -12,11 +12,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from export.batches import batch_size
 from export.graph import Graph, build
 from export.quantize import (
     Ranges,
+    has_range,
     quantized_model,
-    rule_of,
+    range_owners,
     set_ranges,
     smallest_that_counts,
     to_pixel_grid,
@@ -50,8 +52,9 @@ def calibrate(
 
 
 def observe(graph: Graph, images: np.ndarray) -> Ranges:
-    """The extremes of every tensor that has a range of its own, before an h-swish not below -3."""
-    names = [node.name for node in graph if node.op != 'input' and rule_of(node) == 'range']
+    """The extremes of every range of `range_owners`, before an h-swish not below -3."""
+    owners = range_owners(graph)
+    names = [node.name for node in graph if has_range(graph.nodes[owners[node.name]])]
     model = build(graph, outputs={name: name for name in names})
 
     @tf.function
@@ -61,13 +64,16 @@ def observe(graph: Graph, images: np.ndarray) -> Ranges:
             [(tf.reduce_min(outputs[name]), tf.reduce_max(outputs[name])) for name in names]
         )
 
-    batches = range(0, len(images), BATCH_SIZE)
-    values = np.stack([extremes(images[i : i + BATCH_SIZE]) for i in tqdm(batches, desc='observe')])
+    size = batch_size(BATCH_SIZE, images.shape[1:])
+    batches = range(0, len(images), size)
+    values = np.stack([extremes(images[i : i + size]) for i in tqdm(batches, desc='observe')])
     lows, highs = values[:, :, 0].min(axis=0), values[:, :, 1].max(axis=0)  # [tensors]
-    ranges = {}
+    ranges: Ranges = {}
     for name, low, high in zip(names, lows.tolist(), highs.tolist(), strict=True):
         lowest = smallest_that_counts(graph, name)
-        ranges[name] = (low if lowest is None else max(low, lowest), high)
+        low = low if lowest is None else max(low, lowest)
+        before = ranges.get(owners[name], (low, high))
+        ranges[owners[name]] = min(low, before[0]), max(high, before[1])
     return ranges
 
 

@@ -19,6 +19,7 @@ from export.graph import Graph, Node, build, read
 
 HardSwishForm = Literal['fused', 'decomposed']
 SIXTH = 1.0 / 6.0
+MOST_JOINED = 5  # tensors that XNNPACK joins in one op
 
 
 def deploy_graph(model: tf_keras.Model, *, hard_swish: HardSwishForm) -> Graph:
@@ -40,6 +41,7 @@ def deploy_graph(model: tf_keras.Model, *, hard_swish: HardSwishForm) -> Graph:
     if hard_swish == 'decomposed':
         _decompose_hard_swish(graph)
     _fuse_relus(graph)
+    _split_concatenations(graph)
     _carry_factors(graph)
     return graph
 
@@ -116,8 +118,20 @@ def _own_convolution(graph: Graph, node: Node) -> Node | None:
     return source if plain and graph.feeds_only(source.name, node.name) else None
 
 
+def _split_concatenations(graph: Graph) -> None:
+    """Joins many tensors in steps of no more than XNNPACK takes, the first and largest ones last."""
+    for node in graph:
+        parts = 0
+        while node.op == 'concat' and len(node.inputs) > MOST_JOINED:
+            parts += 1
+            last = node.inputs[-MOST_JOINED:]
+            part = Node(f'{node.name}/part_{parts}', 'concat', last, dict(node.config))
+            graph.insert_after(max(last, key=list(graph.nodes).index), part)
+            node.inputs = [*node.inputs[:-MOST_JOINED], part.name]
+
+
 # Ops that map f · x to f · y for every f > 0.
-_HOMOGENEOUS = ('mean', 'reshape', 'pad', 'average_pool', 'upsample', 'relu', 'scale')
+_HOMOGENEOUS = ('mean', 'reshape', 'pad', 'average_pool', 'upsample', 'resize', 'relu', 'scale')
 
 
 def _carry_factors(graph: Graph) -> None:

@@ -232,3 +232,15 @@ def test_the_layers_are_saved_and_loaded(tmp_path):
     model.save(tmp_path / 'model.keras')
     loaded = tf_keras.models.load_model(tmp_path / 'model.keras')
     np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
+
+
+def test_many_maps_are_joined_in_the_order_that_they_have():
+    image = tf_keras.Input((32, 32, 3), name='image')
+    maps = []
+    for i in range(11):
+        x = layers.Conv2D(2, 3, strides=2 + i, name=f'map_{i}')(image)
+        maps.append(layers.Reshape((-1, 2), name=f'flat_{i}')(x))
+    model = tf_keras.Model(image, layers.Concatenate(axis=1, name='all')(maps))
+    graph = check(model, ['fused'])
+    joins = [len(node.inputs) for node in graph if node.op == 'concat']
+    assert joins == [5, 5, 3]  # XNNPACK takes five

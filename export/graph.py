@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from export.deploy_layers import Scale, ShiftReLU6
-from mobilenet_v3.layers import HardSwish
+from mobilenet_v3.layers import HardSwish, Resize
 
 Activation = Literal['linear', 'relu', 'relu6']
 
@@ -255,6 +255,7 @@ _READERS: dict[str, Callable[[tf_keras.layers.Layer, list[str]], Node]] = {
     'Concatenate': _reader('concat', 'axis'),
     'AveragePooling2D': _reader('average_pool', 'pool_size', 'strides', 'padding'),
     'UpSampling2D': _reader('upsample', 'size', 'interpolation'),
+    'Resize': _reader('resize', 'size'),
 }
 
 
@@ -296,6 +297,7 @@ _BUILDERS: dict[str, Callable[[Node], tf_keras.layers.Layer]] = {
     'concat': _builder(tf_keras.layers.Concatenate),
     'average_pool': _builder(tf_keras.layers.AveragePooling2D),
     'upsample': _builder(tf_keras.layers.UpSampling2D),
+    'resize': _builder(Resize),
     'identity': _builder(tf_keras.layers.Activation, activation='linear'),
     'pixels': _builder(tf_keras.layers.Activation, activation='linear'),
 }

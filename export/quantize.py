@@ -17,6 +17,7 @@ from export.quantizers import (
     QuantizedLayer,
     Quantizer,
     RangeQuantizer,
+    SharedQuantizer,
     WeightQuantizer,
 )
 
@@ -47,8 +48,7 @@ def quantized_model(
 
     Args:
       graph: of `export.deploy.deploy_graph`; it stays as it is.
-      ranges: low and high of the tensor of each node whose rule is 'range', from
-        `export.calibrate`.
+      ranges: low and high of each range of `range_owners`, from `export.calibrate`.
       observing: how they move in training.
 
     Returns:
@@ -59,13 +59,18 @@ def quantized_model(
     """
     graph = _with_rounded_input(graph)
     quantizers: dict[str, Quantizer] = {}
+    owners = range_owners(graph)
 
     def wrap(node: Node, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        rule = rule_of(node)
-        if rule == 'same':
+        if rule_of(node) == 'same':
             quantizers[node.name] = quantizers[node.inputs[0]]
             return layer
-        output = quantizers[node.name] = _output_quantizer(graph, node, rule, observing)
+        owner = owners[node.name]
+        if owner == node.name:
+            output = _output_quantizer(graph, node, owners, observing)
+        else:
+            output = SharedQuantizer(quantizers[owner])
+        quantizers[node.name] = output
         source = quantizers.get(node.inputs[0], IMAGES)
         weight = WeightQuantizer(layer, source) if node.is_convolution else None
         config = LayerConfig(layer, output, source, weight)
@@ -76,8 +81,9 @@ def quantized_model(
     return model
 
 
-# op: 'range' (rounded to a calibrated range), 'same' (TFLite asks for its input's scale), or a fixed
-# range. A new op needs a line here.
+# op: 'range' (rounded to a calibrated range), 'same' (values on the steps of its input stay on them),
+# 'again' (values between the steps of its input are rounded to these), 'union' (TFLite joins tensors of
+# one scale: its inputs and itself share a range), or a fixed range. A new op needs a line here.
 RULES: dict[str, str | tuple[float, float]] = {
     'conv': 'range',
     'depthwise': 'range',
@@ -89,12 +95,13 @@ RULES: dict[str, str | tuple[float, float]] = {
     'add': 'range',
     'mul': 'range',
     'mean': 'range',
-    'concat': 'range',
     'sigmoid': UNIT,
     'reshape': 'same',
     'pad': 'same',
-    'average_pool': 'same',
-    'upsample': 'same',
+    'average_pool': 'again',
+    'upsample': 'again',
+    'resize': 'again',
+    'concat': 'union',
     'pixels': PIXELS,
 }
 
@@ -108,9 +115,33 @@ def rule_of(node: Node) -> str | tuple[float, float]:
     if node.op not in RULES:
         raise ValueError(
             f'{node.name} is a {node.op}, which no rule quantizes; add its line to RULES of '
-            'export/quantize.py: range, same, or a fixed range'
+            'export/quantize.py: range, same, again, union, or a fixed range'
         )
     return RULES[node.op]
+
+
+def range_owners(graph: Graph) -> dict[str, str]:
+    """Whose range rounds the tensor of each node: its own name, or that of another node."""
+    owners: dict[str, str] = {}
+    for node in graph:
+        rule = 'same' if node.op == 'input' else rule_of(node)
+        if rule in ('same', 'again') and node.inputs:
+            owners[node.name] = owners[node.inputs[0]]
+            continue
+        owners[node.name] = node.name
+        if rule != 'union':
+            continue
+        # A fixed range is not shared: the converter rounds such an input once more.
+        joined = {owners[name] for name in node.inputs if has_range(graph.nodes[owners[name]])}
+        joined.add(node.name)
+        first = next(name for name in graph.nodes if name in joined)
+        owners = {name: first if owner in joined else owner for name, owner in owners.items()}
+    return owners
+
+
+def has_range(node: Node) -> bool:
+    """Whether a node's tensor is rounded to a calibrated range."""
+    return node.op != 'input' and isinstance(rule_of(node), str)
 
 
 def to_pixel_grid(images: tf.Tensor) -> tf.Tensor:
@@ -199,11 +230,15 @@ def align_means(model: tf_keras.Model) -> None:
 
 
 def _output_quantizer(
-    graph: Graph, node: Node, rule: str | tuple[float, float], observing: Observing
+    graph: Graph, node: Node, owners: dict[str, str], observing: Observing
 ) -> Quantizer:
+    rule = rule_of(node)
     if not isinstance(rule, str):
         return FixedQuantizer(*rule)
-    return RangeQuantizer(observing.decay, observing.steps, smallest_that_counts(graph, node.name))
+    members = [n for n in graph if owners[n.name] == node.name and rule_of(n) in ('range', 'union')]
+    # A shared range stays as it is calibrated: no tensor of it alone shows how far it reaches.
+    steps = observing.steps if len(members) == 1 else 0
+    return RangeQuantizer(observing.decay, steps, smallest_that_counts(graph, node.name))
 
 
 def smallest_that_counts(graph: Graph, name: str) -> float | None:

@@ -6,16 +6,19 @@ from tf_keras import layers
 from export.calibrate import observe
 from export.convert import convert_int8
 from export.deploy import deploy_graph
-from export.graph import Graph, Node
+from export.graph import Graph, Node, build
 from export.quantize import (
+    Observing,
     align_means,
     layer_configs,
     quantized_model,
+    range_owners,
     rule_of,
     set_ranges,
     smallest_that_counts,
     to_pixel_grid,
 )
+from export.whole_numbers import whole_number_model
 from train.tflite_file import TFLiteModel, dissect
 
 PLAIN = {'strides': (1, 1), 'padding': 'same', 'dilation_rate': (1, 1)}
@@ -172,6 +175,80 @@ def test_the_graph_stays_as_it_is(graph, ranges):
     quantized_model(graph, ranges)
     assert list(graph.nodes) == names
     np.testing.assert_array_equal(graph.nodes['stem/conv'].bias, bias)
+
+
+def joined(*, activation='linear', more=()):
+    """Two convolutions of an image, of which one is smaller and resized, joined by channels."""
+    rng = np.random.default_rng(0)
+
+    def conv(name, strides, factor):
+        kernel = factor * rng.normal(0, 0.3, (3, 3, 3, 2)).astype(np.float32)
+        config = {**PLAIN, 'strides': (strides, strides)}
+        bias = np.zeros(2, np.float32)
+        return Node(name, 'conv', ['image'], config, kernel, bias, activation)
+
+    nodes = [
+        Node('image', 'input', [], {'shape': (8, 8, 3)}),
+        conv('wide', 1, 10.0),
+        conv('low', 2, 1.0),
+        Node('resize', 'resize', ['low'], {'size': (8, 8)}),
+        Node('flat', 'reshape', ['resize'], {'target_shape': (8, 8, 2)}),
+        Node('both', 'concat', ['wide', 'flat'], {'axis': -1}),
+        *more,
+    ]
+    return Graph('joined', nodes, {'': nodes[-1].name})
+
+
+def test_what_is_joined_shares_the_range_that_holds_all_of_it():
+    graph = joined()
+    owners = range_owners(graph)
+    assert {name for name, owner in owners.items() if owner == 'wide'} == {
+        'wide', 'low', 'resize', 'flat', 'both',
+    }  # fmt: skip
+    images = np.random.default_rng(1).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
+    ranges = observe(graph, images)
+    assert ranges.keys() == {'wide'}
+    tensors = build(graph, outputs={'both': 'both'})(images)['both'].numpy()
+    np.testing.assert_allclose(ranges['wide'], (tensors.min(), tensors.max()), rtol=1e-5)
+    model = quantized_model(graph, ranges, Observing(steps=10))
+    configs = layer_configs(model)
+    scales = {float(configs[name].output.scale()) for name in ('wide', 'low', 'resize', 'both')}
+    assert len(scales) == 1
+    # Training sees no tensor by which it could move the range of all.
+    before = limits(model)
+    model.get_layer('wide').follow(tf.Variable(0, dtype=tf.int64), 0)
+    model(10 * images, training=True)
+    assert limits(model) == before
+
+
+def limits(model):
+    output = layer_configs(model)['wide'].output
+    return float(output.low), float(output.high)
+
+
+def test_what_is_joined_is_rounded_once(tmp_path):
+    graph = joined(activation='relu')
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 8, 3))
+    images = pixels.astype(np.float32) / np.float32(127.5) - 1
+    model = quantized_model(graph, observe(graph, images))
+    path = tmp_path / 'model.tflite'
+    path.write_bytes(convert_int8(model))
+    anatomy = dissect(path)
+    assert (anatomy.partitions, anatomy.outside) == (1, {'QUANTIZE': 2})
+    assert anatomy.ops['QUANTIZE'] == 2  # none in between, of another range
+    file = TFLiteModel(path)
+    expected = whole_number_model(model)(to_pixel_grid(images)).numpy()
+    assert np.abs(file(images) - expected).max() < 1.01 * file.output_scale
+
+
+def test_a_fixed_range_is_not_shared():
+    more = [
+        Node('gate', 'sigmoid', ['both']),
+        Node('again', 'concat', ['both', 'gate'], {'axis': -1}),
+    ]
+    owners = range_owners(joined(more=more))
+    assert owners['gate'] == 'gate'
+    assert owners['again'] == 'wide'
 
 
 def test_a_head_of_levels_is_one_piece_and_answers_as_keras(tmp_path):

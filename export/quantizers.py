@@ -116,7 +116,52 @@ class FixedQuantizer(quantizers.Quantizer):
         return {'low': self.low, 'high': self.high}
 
 
-Quantizer = RangeQuantizer | FixedQuantizer
+class SharedQuantizer(quantizers.Quantizer):
+    """Activations in the steps of another tensor, as TFLite joins, pools and resizes them.
+
+    Args:
+      owner: whose steps they are.
+    """
+
+    def __init__(self, owner: 'Quantizer') -> None:
+        self.owner, self.active = owner, True
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+        """Needs no variables of its own."""
+        return {}
+
+    @property
+    def low(self) -> Any:
+        """The owner's."""
+        return self.owner.low
+
+    @property
+    def high(self) -> Any:
+        """The owner's."""
+        return self.owner.high
+
+    def scale(self) -> tf.Tensor:
+        """The size of one step, float32 scalar."""
+        return self.owner.scale()
+
+    def zero_point(self) -> int:
+        """The int8 value that stands for 0."""
+        return self.owner.zero_point()
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict, **kwargs: Any
+    ) -> tf.Tensor:
+        """Rounds to the nearest step in the range."""
+        if not self.active:
+            return inputs
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, self.low, self.high)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {'owner': self.owner}
+
+
+Quantizer = RangeQuantizer | FixedQuantizer | SharedQuantizer
 
 
 class WeightQuantizer(quantizers.Quantizer):

@@ -8,8 +8,10 @@ import tensorflow as tf
 import tf_keras
 from tqdm import tqdm
 
+from export.batches import batch_size
 from export.quantize import layer_configs, to_pixel_grid
-from export.quantizers import Quantizer, WeightQuantizer
+from export.quantizers import Quantizer, SharedQuantizer, WeightQuantizer
+from mobilenet_v3.layers import Resize
 
 BATCH_SIZE = 16
 
@@ -18,8 +20,9 @@ class Sensitivity:
     """Measures the noise that rounding single layers makes in the answers.
 
     Noise is the variance, over images, of the difference to the float answers, as a fraction of the
-    variance of those. A constant difference is left out: what a rounded tensor is off on average,
-    the rounding of others or training makes up for, and it would drown the rest.
+    variance of those; of several outputs the mean. A constant difference is left out: what a rounded
+    tensor is off on average, the rounding of others or training makes up for, and it would drown the
+    rest. Answers that are resized at the end are looked at before that.
 
     Args:
       model: a quantized model; it rounds everything again after each measurement.
@@ -27,18 +30,21 @@ class Sensitivity:
     """
 
     def __init__(self, model: tf_keras.Model, images: np.ndarray) -> None:
-        self._model = model
+        outputs = [_before_resizing(tensor) for tensor in tf.nest.flatten(model.output)]
+        self._model = tf_keras.Model(model.input, outputs)
         self._configs = layer_configs(model)
-        self._batches = [
-            to_pixel_grid(images[i : i + BATCH_SIZE]) for i in range(0, len(images), BATCH_SIZE)
-        ]
+        size = batch_size(BATCH_SIZE, images.shape[1:])
+        self._batches = [to_pixel_grid(images[i : i + size]) for i in range(0, len(images), size)]
         with self._rounding_only():
             self._expected = self._answers()
-        self._variance = sum(float(np.var(a, axis=0).mean()) for a in self._expected)
+        self._variances = [float(np.var(a, axis=0).mean()) for a in self._expected]
 
     def of_tensor(self, name: str) -> float:
-        """The noise of rounding the output of a layer."""
-        return self._noise(self._configs[name].output)
+        """The noise of rounding the output of a layer, and all that share its range."""
+        owner = self._configs[name].output
+        outputs = [config.output for config in self._configs.values()]
+        sharing = [q for q in outputs if isinstance(q, SharedQuantizer) and q.owner is owner]
+        return self._noise(owner, *sharing)
 
     def of_layer(self, name: str) -> float:
         """The noise of rounding the weights and the output of a layer."""
@@ -53,11 +59,13 @@ class Sensitivity:
     def _noise(self, *quantizers: Quantizer | WeightQuantizer) -> float:
         with self._rounding_only(*quantizers):
             answers = self._answers()
-        noise = sum(
-            float(np.var(answer - expected, axis=0).mean())
-            for answer, expected in zip(answers, self._expected, strict=True)
-        )
-        return noise / max(self._variance, 1e-30)
+        shares = [
+            float(np.var(answer - expected, axis=0).mean()) / max(variance, 1e-30)
+            for answer, expected, variance in zip(
+                answers, self._expected, self._variances, strict=True
+            )
+        ]
+        return float(np.mean(shares))
 
     def _answers(self) -> list[np.ndarray]:
         """Each output over all images. Eagerly, so that switches need no new trace."""
@@ -74,3 +82,9 @@ class Sensitivity:
         finally:
             for quantizer in every:
                 quantizer.active = True
+
+
+def _before_resizing(tensor: tf.Tensor) -> tf.Tensor:
+    layer = tensor.node.layer
+    resizes = isinstance(getattr(layer, 'layer', layer), Resize)
+    return layer.input if resizes else tensor

@@ -8,14 +8,17 @@ rounded as the file rounds them, so that what still differs from the file is a f
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from export.deploy_layers import ShiftReLU6
 from export.quantize import layer_configs
 from export.quantizers import STEPS, LayerConfig, Quantizer
+from mobilenet_v3.layers import Resize
 
 THREE_STEPS = 255  # the file holds the 3 of an h-swish as 255 steps of 3 / 255
+WEIGHT_BITS = 11  # of XNNPACK's bilinear weights
 
 
 def whole_number_model(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -144,6 +147,50 @@ def _mean(config: LayerConfig, inputs: list[tf.Tensor], sources: list[Quantizer]
     return _finish(tf.round(sums * ratio), config)
 
 
+def _average(config: LayerConfig, inputs: list[tf.Tensor], sources: list[Quantizer]) -> tf.Tensor:
+    """Means of windows, as TFLite's own kernel has them: of the numbers from -128 to 127."""
+    layer = config.layer
+    window = {'strides': layer.strides, 'padding': layer.padding.upper()}
+    shift = _limits(sources[0])[0] + 128.0  # - zero point
+    x = _steps(inputs[0], sources[0]) - shift
+    ones = tf.ones([1, *x.shape[1:3], 1])
+    counts = tf.nn.conv2d(ones, tf.ones([*layer.pool_size, 1, 1]), **window)
+    sums = tf.round(tf.nn.avg_pool2d(x, layer.pool_size, **window) * counts)
+    # Half of a count of windows is cut off, too, and halves go away from 0.
+    means = tf.sign(sums) * tf.floor((tf.abs(sums) + tf.floor(counts / 2.0)) / counts)
+    return _finish(means + shift, config)
+
+
+def _resize(config: LayerConfig, inputs: list[tf.Tensor], sources: list[Quantizer]) -> tf.Tensor:
+    """Bilinear resizing with half-pixel centres: weights of 11 bits, half rounds up."""
+    x = tf.cast(_steps(inputs[0], sources[0]), tf.int32)
+    height, width = config.layer.size
+    (left, right, across), (top, bottom, down) = (
+        _neighbours(x.shape[axis], side) for axis, side in ((2, width), (1, height))
+    )
+    x = _between(tf.gather(x, left, axis=2), tf.gather(x, right, axis=2), across[:, None])
+    x = _between(tf.gather(x, top, axis=1), tf.gather(x, bottom, axis=1), down[:, None, None])
+    half = 1 << (2 * WEIGHT_BITS - 1)
+    steps = tf.bitwise.right_shift(x + half, 2 * WEIGHT_BITS)
+    return _finish(tf.cast(steps, tf.float32), config)
+
+
+def _neighbours(side: int, new_side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Index before and after each new pixel, and the weight of the latter; in XNNPACK's floats."""
+    ratio = np.float32(side) / np.float32(new_side)
+    position = np.arange(new_side, dtype=np.float32) * ratio + (
+        np.float32(0.5) * ratio - np.float32(0.5)
+    )
+    position = np.clip(position, np.float32(0), np.float32(side - 1))
+    before = position.astype(np.int32)
+    weight = np.rint((position - before) * np.float32(1 << WEIGHT_BITS)).astype(np.int32)
+    return before, np.minimum(before + 1, side - 1), weight
+
+
+def _between(before: tf.Tensor, after: tf.Tensor, weight: np.ndarray) -> tf.Tensor:
+    return before * (1 << WEIGHT_BITS) + (after - before) * weight
+
+
 _KERNELS: dict[type, Callable] = {
     tf_keras.layers.Conv2D: _convolution,
     tf_keras.layers.DepthwiseConv2D: _convolution,
@@ -151,4 +198,6 @@ _KERNELS: dict[type, Callable] = {
     tf_keras.layers.Add: _sum,
     ShiftReLU6: _shift,
     tf_keras.layers.GlobalAveragePooling2D: _mean,
+    tf_keras.layers.AveragePooling2D: _average,
+    Resize: _resize,
 }

@@ -72,6 +72,41 @@ def test_ties_round_as_in_the_file(tmp_path):
     assert steps_apart(model, path, images).max() == 0
 
 
+def alone(node, size, tmp_path):
+    """Steps by which Keras and the file differ on a node that takes the pixels themselves."""
+    image = Node('image', 'input', [], {'shape': (*size, 3)})
+    graph = Graph('net', [image, node], {'': node.name})
+    pixels = np.random.default_rng(0).integers(0, 256, (16, *size, 3)).astype(np.float32)
+    model = quantized_model(graph, {})
+    path = tmp_path / 'model.tflite'
+    path.write_bytes(convert_int8(model))
+    return steps_apart(model, path, pixels / np.float32(127.5) - 1)
+
+
+@pytest.mark.parametrize(
+    ('size', 'new_size'),
+    [
+        ((8, 8), (16, 16)),
+        ((5, 7), (13, 18)),
+        ((1, 4), (9, 31)),
+        ((23, 30), (45, 60)),
+        ((9, 9), (4, 7)),
+    ],
+)
+def test_resizing_rounds_as_in_the_file(tmp_path, size, new_size):
+    node = Node('resize', 'resize', ['image'], {'size': new_size})
+    assert alone(node, size, tmp_path).max() == 0
+
+
+@pytest.mark.parametrize('padding', ['valid', 'same'])
+@pytest.mark.parametrize('window', [((3, 4), (2, 3)), ((5, 5), (1, 1)), ((2, 2), (2, 2))])
+def test_means_of_windows_round_as_in_the_file(tmp_path, window, padding):
+    size, strides = window
+    config = {'pool_size': size, 'strides': strides, 'padding': padding}
+    node = Node('pool', 'average_pool', ['image'], config)
+    assert alone(node, (9, 11), tmp_path).max() == 0
+
+
 def test_several_outputs_keep_their_names(tiny_model, soft_images):
     graph = deploy_graph(tiny_model, hard_swish='decomposed')
     last = graph.outputs['']
