@@ -13,6 +13,7 @@ from train.data.mask_file import IGNORED
 
 Raw = dict[str, tf.Tensor]
 
+UNEQUAL = 'a mask has another size than its image'
 MARGIN = 128  # grey beside a small image, which the network sees as about 0
 
 
@@ -65,7 +66,10 @@ def train_example(
         raw['image'], lambda shape: _draw_part(shape, zoom, seed, size, whole)
     )
     y, x, height, width = tf.unstack(part)
-    mask = _decode(raw, shape)[y : y + height, x : x + width]
+    mask = tf.io.decode_png(raw['mask'], channels=1)
+    same = tf.debugging.assert_equal(tf.shape(mask)[:2], shape, UNEQUAL)
+    with tf.control_dependencies([same] if same is not None else []):
+        mask = mask[y : y + height, x : x + width]
     # What was cut off fills the result, a whole side may be shorter.
     shorter = tf.cast(tf.round(zoom * tf.constant(whole, tf.float32)), tf.int32)
     inner = tf.where(part[2:] < shape, size, tf.clip_by_value(shorter, 1, size))
@@ -93,8 +97,15 @@ def eval_example(raw: Raw, size: tuple[int, int]) -> Raw:
       size before. Examples of different sizes make batches of one.
     """
     image, _, shape = augment.decode_window(raw['image'], augment.whole)
-    mask = _classes(_decode(raw, shape), raw)
-    return {'image': augment.resize(image, size), 'mask': mask[..., 0]}
+    mask = eval_mask(raw)
+    same = tf.debugging.assert_equal(tf.shape(mask), shape, UNEQUAL)
+    with tf.control_dependencies([same] if same is not None else []):
+        return {'image': augment.resize(image, size), 'mask': tf.identity(mask)}
+
+
+def eval_mask(raw: Raw) -> tf.Tensor:
+    """The mask of a raw example as it is: [H, W] uint8, of classes or IGNORED."""
+    return _classes(tf.io.decode_png(raw['mask'], channels=1), raw)[..., 0]
 
 
 def _draw_scale(seed: tf.Tensor, config: ConfigDict) -> tf.Tensor:
@@ -119,16 +130,6 @@ def _draw_part(
     extent = tf.minimum(tf.maximum(tf.round(shown), 1), sides)
     origin = tf.floor(augment.uniform(seed, 5, 2) * (sides - extent + 1))
     return tf.cast(tf.concat([origin, extent], axis=0), tf.int32)
-
-
-def _decode(raw: Raw, shape: tf.Tensor) -> tf.Tensor:
-    """The values of a mask, [H, W, 1] uint8."""
-    mask = tf.io.decode_png(raw['mask'], channels=1)
-    same = tf.debugging.assert_equal(
-        tf.shape(mask)[:2], shape, 'a mask has another size than its image'
-    )
-    with tf.control_dependencies([same] if same is not None else []):
-        return tf.identity(mask)
 
 
 def _classes(mask: tf.Tensor, raw: Raw) -> tf.Tensor:
