@@ -1,6 +1,7 @@
 """What a network is as a file, beside its spec."""
 
 import dataclasses
+from typing import Literal
 
 from benchmark.blocks.parts import Network, Part, Scheme
 from mobilenet_v3.spec import ModelSpec
@@ -22,7 +23,7 @@ class FileForm:
 
     def network(self, spec: ModelSpec) -> Network:
         """The network as it is exported by default: h-swish fused in float, else decomposed."""
-        form = 'fused' if self.scheme == 'float32' else 'decomposed'
+        form: Literal['fused', 'decomposed'] = 'fused' if self.scheme == 'float32' else 'decomposed'
         return Network(
             spec.name, spec, self.resolution, self.scheme, form, num_classes=self.num_classes
         )

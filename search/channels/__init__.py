@@ -1,0 +1,1 @@
+"""Which channels stay when a network becomes narrower, and its weights then."""
