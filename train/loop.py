@@ -28,6 +28,7 @@ from train.trainer import Metrics, Trainer
 from train.weights.unfold import IMAGES, unfold_norms
 
 RESULTS_FILE = 'results.json'
+MOST_TOLD = 3  # figures in a line of the terminal, beside the loss
 
 
 def run(
@@ -93,8 +94,10 @@ def train(
         trainer = Trainer(make_task(run_), strategy, clock.steps_per_epoch, clock.total_steps)
         if saved is None and initial is not None:
             report = initial.carry(trainer.model)
-            unfold_norms(trainer.model, _some_images(source, trainer.task))
             trainer.average.start()
+            # In the network of evaluation, whose images these are.
+            unfold_norms(trainer.averaged, _some_images(source, trainer.task))
+            trainer.start_from(trainer.averaged)
             if strategies.is_chief(strategy):
                 print(initial.describe(report), flush=True)
     state: dict = {'step': 0}
@@ -296,7 +299,9 @@ def _find_checkpoint(run_: Run, workdir: str) -> checkpoint.Saved | None:
 def _some_images(source: Source, task: Task) -> Iterator[tf.Tensor]:
     """Training images as evaluation sees them, in batches, drawn by a fixed seed."""
     examples = source.train.shuffled(0, 0).take(min(IMAGES, source.train.num_examples))
-    for batch in examples.map(task.eval_example).batch(64).map(task.eval_batch):
+    images = examples.map(lambda raw: {'image': task.eval_image(raw['image'])})
+    size = pipeline.images_at_once(64, task.resolution)
+    for batch in images.batch(size).map(task.eval_batch):
         yield batch['image']
 
 
@@ -323,8 +328,9 @@ def _flat(metrics: Metrics) -> dict[str, float]:
 
 
 def _summary(step: int, total_steps: int, metrics: Metrics) -> str:
-    parts = [
-        f'{weights} ' + ' '.join(f'{name} {value:.4f}' for name, value in values.items())
-        for weights, values in metrics.items()
-    ]
+    """The first figures of a task and its loss, in a line; metrics.jsonl has all."""
+    parts = []
+    for weights, values in metrics.items():
+        told = [name for name in values if name in list(values)[:MOST_TOLD] or name == 'loss']
+        parts.append(f'{weights} ' + ' '.join(f'{name} {values[name]:.4f}' for name in told))
     return f'step {step}/{total_steps}: ' + '; '.join(parts)

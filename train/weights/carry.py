@@ -25,11 +25,10 @@ class Report:
     logits: str
 
     def __str__(self) -> str:
-        # Of another head than a classifier's the parts, not their dozens of layers.
-        parts = (
-            '/'.join(n.split('/')[: 3 if n.startswith(OTHER_HEADS) else 9]) for n in self.fresh
-        )
-        fresh = ', '.join(dict.fromkeys(parts)) or 'nothing'
+        # A head of dozens of layers by its name, where nothing of it is carried.
+        whole = [head for head in OTHER_HEADS if not any(n.startswith(head) for n in self.carried)]
+        named = (next((h for h in whole if n.startswith(h)), n).rstrip('/') for n in self.fresh)
+        fresh = ', '.join(dict.fromkeys(named)) or 'nothing'
         return f'{len(self.carried)} layers carried; fresh: {fresh}; {self.logits}'
 
 

@@ -13,7 +13,7 @@ Arrays = dict[str, np.ndarray]  # of one layer: kernel, bias, gamma, beta, mean,
 Layers = dict[str, Arrays]  # by our layer's name
 Kind = Literal['conv', 'depthwise', 'norm']
 HEAD = ('features/conv', 'features/bn', 'logits/conv')
-OTHER_HEADS = ('ssd/', 'lraspp/')  # how the layers of heads that are no classifier's begin
+OTHER_HEADS = ('ssd/', 'lraspp/', 'raspp/')  # how layers of heads that are no classifier's begin
 LARGEST_BYTES = 2**30  # of what a file claims to hold unpacked; V3-Large has 22 MB
 
 
