@@ -1,0 +1,151 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mobilenet_v3.spec_file import load_model_spec
+from search.channels.criteria import CRITERIA
+from search.channels.narrow import narrow
+from search.trials import training
+from search.trials.holdout import hold_out
+from search.trials.training import Training, make_trainer, read_arrays, read_state, save_state
+from search.trials.trial import Trial
+from search.widths import shrink, widths
+from train.data.source import open_source
+from train.run import Run
+
+
+@pytest.fixture(scope='module')
+def spec(tiny_spec):
+    return load_model_spec(str(tiny_spec))
+
+
+@pytest.fixture(scope='module')
+def narrow_spec(spec):
+    return shrink(spec, {w.name: w for w in widths(spec)}['expansion_3'], 16)
+
+
+@pytest.fixture(scope='module')
+def parent(tiny_config, spec, tmp_path_factory):
+    """Trained from random weights, for 6 steps; the folder and the outcome."""
+    folder = tmp_path_factory.mktemp('trials')
+    train = make(tiny_config(), folder, steps=6)
+    return folder, train(Trial('parent', spec))
+
+
+def make(config, folder, steps=2, **options):
+    return Training(config.to_json(), steps, 3, str(folder), keeps_weights=True, **options)
+
+
+def test_a_trial_has_an_accuracy_on_images_held_out(parent):
+    folder, outcome = parent
+    # Every third of ten images: 0, 3, 6 and 9.
+    assert outcome.accuracy in [0, 0.25, 0.5, 0.75, 1]
+    assert outcome.seconds > 0
+    assert (folder / 'parent' / 'weights.npz').is_file()
+
+
+def test_the_same_trial_has_the_same_weights(parent, tiny_config, spec):
+    folder, outcome = parent
+    again = make(tiny_config(), folder, steps=6)(Trial('again', spec))
+    assert again.accuracy == outcome.accuracy
+    first, second = (read_state(folder / name)[0] for name in ('parent', 'again'))
+    for key, array in first.items():
+        np.testing.assert_array_equal(second[key], array, err_msg=key)
+
+
+def test_a_narrower_trial_starts_from_its_parents_weights(
+    parent, tiny_config, spec, narrow_spec, monkeypatch
+):
+    folder, _ = parent
+    started = []
+
+    def look(trainer, source, steps):
+        started.append(read_arrays(trainer))
+        return 0.5
+
+    monkeypatch.setattr(training, 'train_and_judge', look)
+    make(tiny_config(), folder)(Trial('child', narrow_spec, parent='parent'))
+    arrays, known = read_state(folder / 'parent')
+    assert known == spec
+    expected = narrow(arrays, spec, narrow_spec, CRITERIA['l2'])
+    (arrays,) = started
+    assert arrays.keys() == expected.keys()
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[key], err_msg=key)
+    # Weights, averages, and what RMSProp has gathered.
+    assert {key.split('/')[0] for key in arrays} == {'model', 'averaged', 'mean_square', 'momentum'}
+
+
+def test_fine_tuning_moves_weights_and_averages(parent, tiny_config, narrow_spec):
+    folder, _ = parent
+    outcome = make(tiny_config(), folder)(Trial('tuned', narrow_spec, parent='parent'))
+    assert outcome.accuracy is not None
+    before = narrow(*read_state(folder / 'parent'), narrow_spec, CRITERIA['l2'])
+    after, known = read_state(folder / 'tuned')
+    assert known == narrow_spec
+    for key in ('model/bneck_3/expand/conv/0', 'averaged/bneck_3/expand/bn/2'):
+        assert after[key].shape == before[key].shape
+        assert np.any(after[key] != before[key])
+
+
+def test_a_trial_that_diverges_has_no_accuracy_and_leaves_no_weights(parent, tiny_config, spec):
+    config = tiny_config()
+    config.schedule.learning_rate = 1e30
+    outcome = make(config, parent[0], steps=25)(Trial('diverged', spec))
+    assert outcome.accuracy is None
+    assert not (parent[0] / 'diverged').exists()
+
+
+def test_weights_that_are_missing_or_damaged_are_named(parent, tiny_config, narrow_spec, tmp_path):
+    train = make(tiny_config(), tmp_path)
+    with pytest.raises(
+        ValueError, match=r'cannot be read from .*parent/weights.npz: .*trained again'
+    ):
+        train(Trial('child', narrow_spec, parent='parent'))
+    (tmp_path / 'parent').mkdir()
+    content = (parent[0] / 'parent' / 'weights.npz').read_bytes()
+    (tmp_path / 'parent' / 'weights.npz').write_bytes(content[:-1000])
+    with pytest.raises(ValueError, match='cannot be read from'):
+        train(Trial('child', narrow_spec, parent='parent'))
+
+
+def test_what_was_saved_is_read(tiny_config, spec, tmp_path):
+    source = open_source(tiny_config().data)
+    trainer = make_trainer(Run(tiny_config(), spec, source.labels), source, 1)
+    save_state(tmp_path, trainer, spec)
+    arrays, known = read_state(tmp_path)
+    assert known == spec
+    assert arrays.keys() == read_arrays(trainer).keys()
+
+
+def labels_of(split):
+    return [int(example['label']) for example in split.examples()]
+
+
+def test_held_out_images_are_not_trained_on(tiny_config):
+    source = open_source(tiny_config().data)
+    judged = hold_out(source, 3)
+    assert (judged.train.num_examples, judged.val.num_examples) == (6, 4)
+    every = labels_of(source.train)
+    assert labels_of(judged.val) == every[::3]
+    assert labels_of(judged.train) == [label for i, label in enumerate(every) if i % 3]
+    images = {bytes(e['image'].numpy()) for e in judged.train.shuffled(0, 0).take(12)}
+    assert len(images) == 6
+    assert not images & {bytes(e['image'].numpy()) for e in judged.val.examples()}
+
+
+def test_nothing_is_held_out_where_none_is_asked_for(tiny_config):
+    source = open_source(tiny_config().data)
+    assert hold_out(source, 0) is source
+    for every in (1, -2, 11):
+        with pytest.raises(
+            ValueError, match=f'search.holdout is {every}; expected 0, or 2 to the 10'
+        ):
+            hold_out(source, every)
+
+
+def test_a_training_reaches_processes_as_plain_values(tiny_config, tmp_path):
+    values = dataclasses.asdict(make(tiny_config(), tmp_path))
+    assert json.loads(json.dumps(values)) == values
