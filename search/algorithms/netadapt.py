@@ -1,0 +1,150 @@
+"""NetAdapt as MobileNetV3 changes it: layer by layer, from a seed to a target (Paper: §4.2)."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from mobilenet_v3.spec import ModelSpec
+from search.latency.model import LatencyModel
+from search.proposals import Proposal, lowest_channels, make_proposals
+from search.trials.trial import Outcome, Trial
+from search.widths import narrowest
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How far NetAdapt goes, and in which steps.
+
+    Attributes:
+      target: latency at which it ends, in the latency model's unit.
+      delta: least that each proposal is faster by, as a share of the seed's latency (δ = 0.01·|L|).
+      lowest: narrowest widths, as a share of the seed's.
+    """
+
+    target: float
+    delta: float
+    lowest: float
+
+    def __post_init__(self) -> None:
+        if not self.target > 0:
+            raise ValueError(f'the target is {self.target}; expected above 0')
+        if not 0 < self.delta < 1:
+            raise ValueError(f'search.netadapt.delta is {self.delta}; expected in (0, 1)')
+        if not 0 <= self.lowest < 1:
+            raise ValueError(f'search.netadapt.lowest is {self.lowest}; expected in [0, 1)')
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A network that was trained, in the plane of latency and accuracy.
+
+    Attributes:
+      name: of its trial.
+      change: what was done to the network before it: 'expansion_4: 96 → 72'.
+      accuracy: None where it diverged.
+    """
+
+    name: str
+    change: str
+    spec: ModelSpec
+    latency: float
+    accuracy: float | None
+
+    def slope(self, before: 'Point') -> float:
+        """ΔAcc / |Δlatency| to the network before: what the choice maximises; -∞ if it diverged."""
+        if self.accuracy is None or before.accuracy is None:
+            return float('-inf')
+        return (self.accuracy - before.accuracy) / (before.latency - self.latency)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+      proposals: as they were trained.
+      chosen: the one that the next step starts from.
+    """
+
+    proposals: tuple[Point, ...]
+    chosen: Point
+
+
+def netadapt(
+    seed: Point,
+    latency: LatencyModel,
+    train: Callable[[Sequence[Trial]], Sequence[Outcome]],
+    settings: Settings,
+    on_step: Callable[[Sequence[Step]], None] = lambda steps: None,
+) -> list[Step]:
+    """Narrows a network until it is as fast as wanted.
+
+    Its result depends on the outcomes alone, so that a search that was killed is continued by the
+    same call, with those outcomes at hand that are there.
+
+    Args:
+      seed: the trained network that it starts from.
+      latency: what networks take (`latency_fn`).
+      train: carries weights over from each trial's parent and fine-tunes (`train_fn`).
+      settings: target and steps.
+      on_step: called with all steps after each.
+
+    Returns:
+      The steps; the network of the last one's `chosen` meets the target.
+
+    Raises:
+      ValueError: no sequence of proposals can reach the target; found before anything is trained
+        where even the narrowest network is too slow.
+    """
+    _check_target(seed, latency, settings)
+    lowest = lowest_channels(seed.spec, settings.lowest)
+    steps: list[Step] = []
+    current = seed
+    while current.latency > settings.target:
+        # The last step need not go further than the target.
+        cut = min(settings.delta * seed.latency, current.latency - settings.target)
+        proposals = make_proposals(current.spec, latency, current.latency - cut, lowest)
+        number = len(steps) + 1
+        if not proposals:
+            raise ValueError(
+                f'no proposal of step {number} makes the network faster by {cut:.4g} {latency.unit}: '
+                f'it takes {current.latency:.4g}, the target is {settings.target:.4g}; raise '
+                '--target, or lower search.netadapt.delta or search.netadapt.lowest'
+            )
+        trials = [
+            Trial(f'step_{number:02}_{each.width.name}', each.spec, current.name)
+            for each in proposals
+        ]
+        outcomes = train(trials)
+        points = tuple(
+            Point(trial.name, _change(each), each.spec, each.latency, outcome.accuracy)
+            for trial, each, outcome in zip(trials, proposals, outcomes, strict=True)
+        )
+        chosen = max(points, key=lambda point: point.slope(current))
+        if chosen.accuracy is None:
+            raise ValueError(
+                f'all {len(points)} proposals of step {number} diverged; lower '
+                '--config.schedule.learning_rate or search.netadapt.rate'
+            )
+        steps.append(Step(points, chosen))
+        current = chosen
+        on_step(steps)
+    return steps
+
+
+def _check_target(seed: Point, latency: LatencyModel, settings: Settings) -> None:
+    if settings.target >= seed.latency:
+        raise ValueError(
+            f'the target is {settings.target:.4g} {latency.unit}; expected less than the '
+            f'{seed.latency:.4g} of {seed.spec.name}, such as --target=0.7x'
+        )
+    floor = latency.predict(narrowest(seed.spec, settings.lowest))
+    if floor > settings.target:
+        raise ValueError(
+            f'the target is {settings.target:.4g} {latency.unit}, below the {floor:.4g} of the '
+            f'narrowest network that proposals can reach from {seed.spec.name} '
+            f'(search.netadapt.lowest={settings.lowest:g} of its widths); raise --target or lower that'
+        )
+
+
+def _change(proposal: Proposal) -> str:
+    return f'{proposal.width.name}: {proposal.width.channels} → {proposal.channels}'
