@@ -80,7 +80,9 @@ def _pool(x: tf.Tensor, spec: ModelSpec, head: SegmentationHead, name: str) -> t
     kernel = head.pool_kernel(_size(x), spec.output_stride)
     if kernel == _size(x):
         return tf_keras.layers.GlobalAveragePooling2D(keepdims=True, name=name)(x)
-    return tf_keras.layers.AveragePooling2D(kernel, POOL_STRIDE, padding='valid', name=name)(x)
+    # A side with one window has no step; XNNPACK takes none that is larger than the window.
+    strides = tuple(map(min, kernel, POOL_STRIDE))
+    return tf_keras.layers.AveragePooling2D(kernel, strides, padding='valid', name=name)(x)
 
 
 def _size(x: tf.Tensor) -> Size:

@@ -99,6 +99,11 @@ def test_it_is_saved_and_loaded(detector, tmp_path):
         np.testing.assert_array_equal(loaded(images(1))[key], expected)
 
 
+def test_weights_fit_any_resolution(detector):
+    model = build_detector(SMALL, resolution=33, num_classes=3)
+    assert [w.name for w in model.weights] == [w.name for w in detector.weights]
+
+
 def test_a_head_without_extra_maps_stands_on_c4_and_c5():
     head = DetectionHead(extras=())
     model = build_detector('small', resolution=64, num_classes=1, head=head)
