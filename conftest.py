@@ -73,6 +73,40 @@ def image_folder(tmp_path_factory):
     return root
 
 
+def save_boxes(root: Path, split: str, count: int) -> None:
+    """Writes images of a grey ground with two squares of the colours of COLORS, as Pascal VOC has it."""
+    for number in range(count):
+        rng = np.random.default_rng([len(split), number])
+        pixels = rng.integers(90, 120, (48, 64, 3), np.uint8)
+        objects = ''
+        for side, label in ((24, number % 3), (16, (number + 1) % 3)):
+            top, left = (0, int(rng.integers(0, 10))) if side == 24 else (28, 40)
+            square = pixels[top : top + side, left : left + side]
+            square[...] = 20
+            square[..., 2 - label] = 230
+            objects += (
+                f'<object><name>{COLORS[label]}</name><bndbox><xmin>{left + 1}</xmin>'
+                f'<ymin>{top + 1}</ymin><xmax>{left + side}</xmax><ymax>{top + side}</ymax>'
+                '</bndbox></object>'
+            )
+        Image.fromarray(pixels).save(root / 'JPEGImages' / f'{split}{number}.jpg', quality=95)
+        annotation = f'<annotation>{objects}</annotation>'
+        (root / 'Annotations' / f'{split}{number}.xml').write_text(annotation)
+    names = ''.join(f'{split}{number}\n' for number in range(count))
+    (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text(names)
+
+
+@pytest.fixture(scope='session')
+def box_folder(tmp_path_factory):
+    """Pascal VOC: 10 training, 7 validation and 4 test images, two boxes in each of three classes."""
+    root = tmp_path_factory.mktemp('boxes')
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (root / folder).mkdir(parents=True)
+    for split, count in (('train', 10), ('val', 7), ('test', 4)):
+        save_boxes(root, split, count)
+    return root
+
+
 @pytest.fixture(scope='session')
 def tiny_spec(tmp_path_factory):
     """A spec file of a network with every kind of layer of V3 and little to trace."""
@@ -170,6 +204,35 @@ def tiny_run(tiny_config, tmp_path_factory):
 
     workdir = tmp_path_factory.mktemp('tiny_run')
     loop.run(tiny_config(), str(workdir))
+    return workdir
+
+
+@pytest.fixture(scope='session')
+def tiny_detection_config(tiny_config, box_folder):
+    """Makes configs of detection on `box_folder` that take 8 steps of 4 images."""
+
+    def make():
+        c = tiny_config()
+        c.task = 'detection'
+        c.model.resolution = (64, 64)
+        c.data.dataset = f'voc:{box_folder}'
+        c.data.max_boxes = 4
+        c.augment.color = 'none'
+        c.detection.extras = (32, 16, 16, 16)
+        c.optimizer.kind = 'momentum'
+        c.train.label_smoothing = 0.0
+        return c
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def tiny_detection_run(tiny_detection_config, tmp_path_factory):
+    """The folder of a finished run of `tiny_detection_config`."""
+    from train import loop
+
+    workdir = tmp_path_factory.mktemp('tiny_detection_run')
+    loop.run(tiny_detection_config(), str(workdir))
     return workdir
 
 

@@ -10,9 +10,10 @@ from train.answers.classification_report import write_report
 from train.answers.sheet import GREY, SMALL, Line, Tile, thumbnail
 from train.task import Task
 
-__all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'TOP', 'Prediction', 'answers', 'details']
+__all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'SCORE', 'TOP', 'Prediction', 'answers', 'details']
 __all__ += ['predictions', 'rows', 'tile', 'write_report']
 
+SCORE = 'score'  # of a prediction, by which it is kept
 HEAD = ('label', 'score')  # of the columns that `rows` fills
 TOP, LEAST_SCORE = 3, 0.0  # what an image is told of, where nobody says otherwise
 LAYOUT = SMALL

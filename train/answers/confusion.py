@@ -13,6 +13,8 @@ from train.plots import plain, pyplot, save_figure
 MOST_COUNTS = 25  # classes up to which the cells hold numbers
 MOST_NAMES = 60  # classes up to which the axes hold names
 MOST_CELLS = 100  # a side; more classes share cells
+LARGEST_TOLD = 99_999  # of the counts up to which cells hold them; else shares of the row
+LEAST_TOLD = 0.005  # of the shares
 MOST_PAIRS = 25  # beside the matrix of many classes
 _LONGEST_NAME = 28  # characters in a figure
 
@@ -27,34 +29,50 @@ class Pair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """Labels beside predictions of examples, int [N] each, of so many classes."""
+    """Labels beside predictions of examples, int [N] each, of so many classes.
+
+    Attributes:
+      counts: how many examples each entry stands for, int [N]; None: one.
+      unit: what an example is called.
+    """
 
     labels: np.ndarray
     predictions: np.ndarray
     num_classes: int
+    counts: np.ndarray | None = None
+    unit: str = 'examples'
+
+    @classmethod
+    def of_matrix(cls, matrix: np.ndarray, unit: str) -> 'Confusion':
+        """Of counts [k, k] whose rows are the labels."""
+        labels, predictions = np.nonzero(matrix)
+        return cls(labels, predictions, len(matrix), matrix[labels, predictions], unit)
 
     @functools.cached_property
     def examples(self) -> np.ndarray:
         """How many examples each class has, [k]."""
-        return np.bincount(self.labels, minlength=self.num_classes)
+        return self._count(self.labels, self.counts)
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:
         """How often each class is the answer, [k]."""
-        return np.bincount(self.predictions, minlength=self.num_classes)
+        return self._count(self.predictions, self.counts)
 
     @functools.cached_property
     def right(self) -> np.ndarray:
         """How many examples of each class are found, [k]."""
-        hits = self.labels[self.labels == self.predictions]
-        return np.bincount(hits, minlength=self.num_classes)
+        hits = self.labels == self.predictions
+        return self._count(self.labels[hits], None if self.counts is None else self.counts[hits])
 
     @functools.cached_property
     def pairs(self) -> list[Pair]:
         """The mistakes, the most frequent first."""
         wrong = self.labels != self.predictions
         both = np.stack([self.labels[wrong], self.predictions[wrong]], axis=-1)
-        found, counts = np.unique(both, axis=0, return_counts=True)
+        found, places = np.unique(both, axis=0, return_inverse=True)
+        each = np.ones(len(both), np.int64) if self.counts is None else self.counts[wrong]
+        counts = np.zeros(len(found), np.int64)
+        np.add.at(counts, places.reshape(-1), each)
         order = np.argsort(-counts, kind='stable')
         return [Pair(int(found[i, 0]), int(found[i, 1]), int(counts[i])) for i in order]
 
@@ -62,8 +80,14 @@ class Confusion:
         """Counts [side, side], rows are the labels, each cell of `size`² classes."""
         side = -(-self.num_classes // size)
         counts = np.zeros((side, side), np.int64)
-        np.add.at(counts, (self.labels // size, self.predictions // size), 1)
+        each = 1 if self.counts is None else self.counts
+        np.add.at(counts, (self.labels // size, self.predictions // size), each)
         return counts
+
+    def _count(self, classes: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+        total = np.zeros(self.num_classes, np.int64)
+        np.add.at(total, classes, 1 if counts is None else counts)
+        return total
 
 
 def plot_confusion(
@@ -114,6 +138,8 @@ def _draw_matrix(figure: Any, axis: Any, confusion: Confusion) -> None:
     for row, column in zip(*counts.nonzero(), strict=True):
         color = 'white' if shares[row, column] > 0.4 else 'black'
         text = f'{counts[row, column]}'
+        if counts.max() > LARGEST_TOLD:
+            text = f'{shares[row, column]:.0%}' if shares[row, column] >= LEAST_TOLD else ''
         axis.text(column, row, text, ha='center', va='center', color=color, fontsize=9)
 
 
@@ -143,7 +169,7 @@ def _draw_pairs(axis: Any, confusion: Confusion, names: list[str]) -> None:
     axis.barh(range(len(pairs)), [pair.examples for pair in pairs], color='#d3e4f3')
     axis.set_ylim(MOST_PAIRS - 0.5, -0.5)
     axis.set_yticks([])
-    axis.set_xlabel('examples')
+    axis.set_xlabel(confusion.unit)
     axis.xaxis.get_major_locator().set_params(integer=True)
     for position, pair in enumerate(pairs):
         text = f' {pair.examples}  {names[pair.label]} → {names[pair.prediction]}'

@@ -12,9 +12,10 @@ from train.answers.drawn_boxes import Drawn, color_of, draw_boxes
 from train.answers.sheet import GREY, LARGE, Line, Tile
 from train.tasks.detection import Detection
 
-__all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'TOP', 'Prediction', 'answers', 'details']
+__all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'SCORE', 'TOP', 'Prediction', 'answers', 'details']
 __all__ += ['predictions', 'rows', 'tile', 'write_report']
 
+SCORE = 'score'  # of a prediction, by which it is kept
 HEAD = ('label', 'score', 'ymin xmin ymax xmax')  # of the columns that `rows` fills
 TOP, LEAST_SCORE = 100, 0.3  # what an image is told of, where nobody says otherwise
 LAYOUT = LARGE

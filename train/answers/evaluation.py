@@ -1,9 +1,10 @@
 """What a report is written of: a model's answers on one split of a dataset."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
+import tensorflow as tf
 
 from train.data.images import decode
 from train.data.source import Split
@@ -34,12 +35,18 @@ class Evaluation:
     notes: tuple[str, ...]
 
     def pictures(self, numbers: Collection[int]) -> dict[int, np.ndarray]:
-        """Examples by their number, decoded: [H, W, 3] uint8."""
+        """Images of examples by their number, decoded: [H, W, 3] uint8."""
+        return self.decoded(numbers, lambda raw: decode(raw['image']))
+
+    def decoded(
+        self, numbers: Collection[int], decoder: Callable[[dict[str, tf.Tensor]], tf.Tensor]
+    ) -> dict[int, np.ndarray]:
+        """What `decoder` makes of raw examples, by their number."""
         wanted = set(numbers)
         found: dict[int, np.ndarray] = {}
         for number, raw in enumerate(self.split.examples()):
             if len(found) == len(wanted):
                 break
             if number in wanted:
-                found[number] = decode(raw['image']).numpy()
+                found[number] = decoder(raw).numpy()
         return found

@@ -15,6 +15,7 @@ PICTURE = 200  # side of a picture, pixels
 COLUMNS, ROWS = 8, 6  # of a full page
 _TITLE_SIZE, _TEXT_SIZE, _LABEL_SIZE = 20, 15, 11
 _LINE, _GAP, _MARGIN = 20, 16, 24
+_SWATCH = 14  # side, pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +33,16 @@ LARGE = Layout(picture=400, columns=4, rows=6)  # for what is drawn into picture
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of text; `right` is told apart at the right end and never cut off."""
+    """A line of text; `right` is told apart at the right end and never cut off.
+
+    `swatch` is the colour of a small square before the text, of a legend.
+    """
 
     text: str
     right: str = ''
     color: str = BLACK
     bold: bool = False
+    swatch: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +132,11 @@ def _draw_tile(
     for line in tile.lines:
         font = _font(_TEXT_SIZE, line.bold)
         right_width = font.getlength(line.right)
-        space = side - (right_width + 8 if line.right else 0)
-        draw.text((left, y), _fitting(line.text, space, font), line.color, font)
+        indent = _SWATCH + 6 if line.swatch else 0
+        space = side - indent - (right_width + 8 if line.right else 0)
+        if line.swatch:
+            draw.rectangle((left, y + 2, left + _SWATCH, y + 2 + _SWATCH), line.swatch, GREY)
+        draw.text((left + indent, y), _fitting(line.text, space, font), line.color, font)
         draw.text((left + side - right_width, y), line.right, line.color, font)
         y += _LINE
 
