@@ -3,6 +3,8 @@
     import mobilenet_v3
     model = mobilenet_v3.build_model('large', multiplier=1.0, resolution=224, num_classes=1000)
     cost = mobilenet_v3.count('large')  # cost.params, cost.madds
+    row = mobilenet_v3.DETECTORS['v3_halved']  # of Table 6; SEGMENTERS: Tables 7 and 8
+    detector = mobilenet_v3.build_detector(row.backbone, head=row.head, resolution=320)
 
 The specs and costs need no TensorFlow; it is imported by the first call that builds a model.
 """
