@@ -53,7 +53,7 @@ def get_config() -> ConfigDict:
     c.ema.decay = 0.9999  # of weights and BN statistics, reached by (1 + step) / (10 + step)
 
     c.finetune, c.distill, c.quantize = _finetune(), _distill(), _quantize()
-    c.detection = _detection()
+    c.detection, c.segmentation = _detection(), _segmentation()
 
     c.eval = ConfigDict()
     c.eval.batch_size = 1024  # global
@@ -202,4 +202,20 @@ def _detection() -> ConfigDict:
     c.box_weight = 1.0  # of the boxes in the loss, beside the classes
     c.score_threshold = 1e-8  # probability that a detection needs
     c.nms_iou = 0.6  # intersection over union above which the worse of two detections is left out
+    return c
+
+
+def _segmentation() -> ConfigDict:
+    """LR-ASPP and R-ASPP (Paper: §6.4, Fig. 10); rows of Tables 7 and 8: configs/segmentation.py."""
+    c = ConfigDict()
+    c.kind = 'lr_aspp'  # or r_aspp
+    c.filters = 128  # channels F of the head; 256 in other rows
+    # Of LR-ASPP: means of large windows, or global: one mean, which an int8 file runs in one piece.
+    c.pooling = 'paper'
+    c.dropout = 0.1  # rate before the logits of R-ASPP
+    c.output_stride = 16  # of the backbone, by atrous convolution: 32, 16 or 8
+    c.halve_tail = False  # half the channels of the last blocks: RF2
+    # Height and width of what training sees of a scaled image; (): model.resolution, at which whole
+    # images are evaluated, and for which the network is exported.
+    c.crop = ()
     return c

@@ -45,6 +45,10 @@ class QuantizedTask:
         """The quantized network with the float weights and the calibrated ranges."""
         return quantized_model(self._graph, self._ranges, self._observing)
 
+    def build_for_training(self) -> tf_keras.Model:
+        """The same: what is quantized has one size."""
+        return self.build()
+
     def train_batch(self, batch: Batch) -> Batch:
         """The task's batch, as a quantized network takes it."""
         return _on_grid(self._task.train_batch(batch))

@@ -74,16 +74,30 @@ def _detector(backbone: str, multiplier: float, halved: bool) -> Detector:
     return Detector(spec, SSDLITE.widen(multiplier))
 
 
-def _segmenter(
-    backbone: str, multiplier: float, rf2: bool, kind: HeadKind, filters: int, output_stride: int
-) -> Segmenter:
-    spec = widen(get_spec(backbone), multiplier)
+def segmentation_backbone(spec: ModelSpec, *, rf2: bool, output_stride: int) -> ModelSpec:
+    """A network as it stands under a segmentation head.
+
+    Args:
+      spec: the network at its width.
+      rf2: whether the channels of its last blocks are halved (Paper: §6.4, "RF2").
+      output_stride: 32, 16 or 8, by atrous convolution.
+
+    Raises:
+      ValueError: there is nothing to halve, or no such output stride.
+    """
     if rf2:
         # V2's expansions are six times their input, of which the first is not halved: so counted,
         # its rows have 1.159M, 1.031M and 0.987M parameters, otherwise 0.054M less, of the paper's
         # 1.15M, 1.02M and 0.98M. V3's are widths of their own, and halved.
-        spec = halve_tail(spec, first_expansion=backbone != 'v2')
-    spec = resolve_segmenter(spec, output_stride=output_stride)
+        spec = halve_tail(spec, first_expansion=spec.name != 'v2')
+    return resolve_segmenter(spec, output_stride=output_stride)
+
+
+def _segmenter(
+    backbone: str, multiplier: float, rf2: bool, kind: HeadKind, filters: int, output_stride: int
+) -> Segmenter:
+    spec = widen(get_spec(backbone), multiplier)
+    spec = segmentation_backbone(spec, rf2=rf2, output_stride=output_stride)
     return Segmenter(spec, SegmentationHead(kind, filters))
 
 

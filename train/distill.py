@@ -81,6 +81,10 @@ class TaughtTask:
         """The student; it also gives the features that are compared."""
         return _with_features(self._task.build())
 
+    def build_for_training(self) -> tf_keras.Model:
+        """The same, for the images of training."""
+        return _with_features(self._task.build_for_training())
+
     def loss(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tf.Tensor:
         """The task's loss and the teacher's, [N]."""
         images = batch['image']

@@ -80,7 +80,7 @@ def measure(predictor: 'Predictor', split: 'Split') -> 'Statistics':
     from train.evaluator import collect
 
     task, details = predictor.task, ANSWERS[predictor.config.task].details
-    size = min(BATCH_SIZE, split.num_examples)
+    size = min(pipeline.images_at_once(BATCH_SIZE, task.resolution), split.num_examples)
     kept = []
     total = -(-split.num_examples // size)
     for batch in tqdm(

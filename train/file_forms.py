@@ -58,10 +58,29 @@ def detection(path: str, model: TFLiteModel, sigmoid: bool) -> FileForm:
     )
 
 
+def segmentation(path: str, model: TFLiteModel, sigmoid: bool) -> FileForm:
+    """One output, of logits for each pixel or of its class.
+
+    Arguments as of `classification`.
+    """
+    (shape, *more) = model.output_shapes
+    if not more and _takes_an_image(model):
+        if len(shape) == 3:
+            return FileForm(None, lambda given: given.astype(np.int32))
+        if len(shape) == 4 and shape[3] >= 2:
+            return FileForm(shape[3], lambda given: given)
+    raise ValueError(
+        f'{path} is no segmenter: its inputs are {model.input_shapes}, its outputs '
+        f'{model.output_shapes}; expected one [1, height, width, 3 or 1], and one [1, height, width, '
+        'classes] or [1, height, width]'
+    )
+
+
 # Each takes the path, the file, and whether its scores have gone through a sigmoid.
 FORMS: dict[str, Callable[[str, TFLiteModel, bool], FileForm]] = {
     'classification': classification,
     'detection': detection,
+    'segmentation': segmentation,
 }
 
 

@@ -4,6 +4,8 @@
         --config=configs/small_data.py --config.train.epochs=60
     python -m train.main --task=detection --model=small --dataset=voc:boxes --workdir=runs/boxes \\
         --config=configs/detection_small_data.py
+    python -m train.main --task=segmentation --model=small --dataset=folder:streets \\
+        --config=configs/segmentation_small_data.py --resolution=360,480 --workdir=runs/streets
 """
 
 import argparse
@@ -17,7 +19,11 @@ from train import cli
 
 FLAGS = flags.FLAGS
 # The paper's recipe of each task, where no other is named.
-RECIPES = {'classification': 'base.py', 'detection': 'detection.py'}
+RECIPES = {
+    'classification': 'base.py',
+    'detection': 'detection.py',
+    'segmentation': 'segmentation.py',
+}
 
 
 def define_flags() -> None:

@@ -1,11 +1,13 @@
-"""Labels and scores of images, and boxes of what is in them, by a run or a .tflite file.
+"""Labels of images, boxes of what is in them, or classes of their pixels, by a run or a .tflite file.
 
     python -m train.predict --model=runs/photos photo.jpg
     python -m train.predict --model=exported/small_int8.tflite --top=5 --format=json PHOTOS
     python -m train.predict --model=runs/photos --sheet=contact.png PHOTOS more/*.png
 
 An argument is a file or a folder, which is walked. What cannot be decoded is named and left out.
-Boxes are ymin, xmin, ymax, xmax in fractions of the image; --sheet draws them.
+Boxes are ymin, xmin, ymax, xmax in fractions of the image; --sheet draws them. Of pixels the share of
+each class is told, --sheet lays colours over them, and --format=json holds the region of each class at
+the network's resolution, run lengths as COCO writes them (pycocotools.mask.decode).
 Images are prepared as in evaluation; an EXIF orientation is not followed, there or here.
 """
 
@@ -34,18 +36,21 @@ def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_string('model', None, 'A .tflite file or the folder of a run.', required=True)
     flags.DEFINE_integer(
-        'top', None, 'How many answers an image gets: 3 labels, 100 boxes.', lower_bound=1
+        'top',
+        None,
+        'How many answers an image gets: 3 labels, 100 boxes, 255 classes.',
+        lower_bound=1,
     )
     flags.DEFINE_float(
         'score',
         None,
-        'Least score of an answer: 0 for labels, 0.3 for boxes.',
+        'Least score of an answer, or share of the pixels: 0 for labels and classes, 0.3 for boxes.',
         lower_bound=0.0,
         upper_bound=1.0,
     )
     flags.DEFINE_enum('format', 'table', ['table', 'json'], 'What is printed.')
     flags.DEFINE_string(
-        'sheet', None, 'PNG file for the images with their labels; more than 48 take more pages.'
+        'sheet', None, 'PNG file for the images with their answers; many take more pages.'
     )
     flags.DEFINE_string('labels', None, 'File with the name of each class, a line each.')
 
@@ -110,6 +115,7 @@ def predict(
 
     from train.answers import ANSWERS
     from train.data.images import read_image
+    from train.data.pipeline import images_at_once
 
     shown, task = ANSWERS[predictor.config.task], predictor.task
     top = shown.TOP if top is None else top
@@ -124,7 +130,8 @@ def predict(
         except (ValueError, tf.errors.OpError) as e:
             return file, None, e
 
-    batches = [files[i : i + BATCH_SIZE] for i in range(0, len(files), BATCH_SIZE)]
+    size = images_at_once(BATCH_SIZE, task.resolution)
+    batches = [files[i : i + size] for i in range(0, len(files), size)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in tqdm(batches, desc='predict', disable=None):
             came = list(pool.map(read, batch))
@@ -138,7 +145,7 @@ def predict(
             outputs = predictor.outputs(images.numpy())
             answers = shown.predictions(outputs, predictor.answers(outputs), task.labels, top)
             for (file, pixels, _), predictions in zip(good, answers, strict=True):
-                yield file, pixels, [p for p in predictions if p['score'] >= least]
+                yield file, pixels, [p for p in predictions if p[shown.SCORE] >= least]
 
 
 def _table(found: list[dict], shown: Any) -> str:

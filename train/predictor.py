@@ -29,7 +29,7 @@ class Predictor:
       config: of its run; `data.dataset` is '' where nobody knows it.
       task: makes its images: those of evaluation are what it expects.
       network: maps images [N, H, W, C] in [-1, 1] to outputs of the task, an array or a dict of them.
-      probabilities: whether a classifier gives probabilities [N, k] and not logits.
+      probabilities: whether it gives probabilities [N, k] or [N, h, w, k] and not logits.
       notes: what was assumed, for want of a card.
     """
 
@@ -52,11 +52,11 @@ class Predictor:
         return log_probabilities(given) if self.probabilities else given
 
     def answers(self, outputs: Any) -> Any:
-        """What people are shown of `outputs`: probabilities [N, k] of classes, or detections.
+        """What people are shown of `outputs`: probabilities [N, k], detections, or classes of pixels.
 
-        Probabilities of a file are as the file gives them.
+        Probabilities of a classifier's file are as the file gives them.
         """
-        if self.probabilities:
+        if self.probabilities and self.config.task == 'classification':
             return np.exp(outputs)
         return ANSWERS[self.config.task].answers(self.task, outputs)
 

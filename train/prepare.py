@@ -47,7 +47,8 @@ def prepare(config: ConfigDict, state: dict | None) -> Prepared:
     config, spec, initial = start(config, resolve_spec(config), state)
     config = config.copy_and_resolve_references()
     source = open_source(config.data, config.task)
-    if config.task == 'classification' and config.train.balanced and not config.train.class_weights:
+    balanced = config.task != 'detection' and config.train.balanced  # which refuses it itself
+    if balanced and not config.train.class_weights:
         config.train.class_weights = class_weights(source.train, len(source.labels))
     teacher = None
     if config.distill.weight and config.distill.teacher:

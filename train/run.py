@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from mobilenet_v3.cost import check_resolution
+from mobilenet_v3.head_tables import segmentation_backbone
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
 from mobilenet_v3.transforms import halve_tail, widen, widen_backbone
@@ -95,6 +96,9 @@ def _network(config: ConfigDict) -> ModelSpec:
     spec = load_model_spec(config.model.name)
     if config.task == 'classification':
         return widen(spec, config.model.multiplier)
+    if config.task == 'segmentation':
+        spec, head = widen(spec, config.model.multiplier), config.segmentation
+        return segmentation_backbone(spec, rf2=head.halve_tail, output_stride=head.output_stride)
     spec = widen_backbone(spec, config.model.multiplier)
     if config.task == 'detection' and config.detection.halve_tail:
         return halve_tail(spec, first_expansion=False)

@@ -27,7 +27,10 @@ class Task(Preprocessing, Protocol):
         """What evaluation takes of an encoded image, [H, W, 3] uint8."""
 
     def build(self) -> tf_keras.Model:
-        """A network with its starting weights, made of batches' images."""
+        """The network that is evaluated, with its starting weights."""
+
+    def build_for_training(self) -> tf_keras.Model:
+        """The network that is trained: the same weights, in the same order, of another size perhaps."""
 
     def loss(self, outputs: Outputs, batch: Batch) -> tf.Tensor:
         """The loss of each example, [N]."""

@@ -26,7 +26,10 @@ class Trainer:
     ) -> None:
         config = task.config
         self.task, self.strategy = task, strategy
-        self.model, self.averaged = task.build(), task.build()
+        self.model, self.averaged = task.build_for_training(), task.build()
+        # Where training has a network of another size than evaluation, one more for its weights.
+        same = _shapes(self.model) == _shapes(self.averaged)
+        self._raw = self.model if same else task.build()
         if all(device.device_type == 'CPU' for device in tf.config.list_logical_devices()):
             use_cpu_kernels(self.model)
         self.schedule = WarmupSchedule(
@@ -58,7 +61,14 @@ class Trainer:
 
     def evaluate(self, evaluator: Evaluator) -> Metrics:
         """Metrics of the raw and of the averaged weights."""
-        return {'raw': evaluator.run(self.model), 'averaged': evaluator.run(self.averaged)}
+        if self._raw is not self.model:
+            _copy(self.model, self._raw)
+        return {'raw': evaluator.run(self._raw), 'averaged': evaluator.run(self.averaged)}
+
+    def start_from(self, averaged: tf_keras.Model) -> None:
+        """Begins with the weights of a network of the size of evaluation."""
+        _copy(averaged, self.model)
+        self.average.start()
 
     def check_finite(self, step: int) -> None:
         """Raises ValueError where a weight is not finite: such a model is not saved."""
@@ -108,3 +118,12 @@ def decayed_kernels(model: tf_keras.Model) -> list[tf.Variable]:
     Depthwise kernels, BN and biases have none. Paper: §6.1.1 and its released code.
     """
     return [layer.kernel for layer in model.layers if type(layer) is tf_keras.layers.Conv2D]
+
+
+def _shapes(model: tf_keras.Model) -> tuple:
+    return model.input_shape, model.output_shape
+
+
+def _copy(source: tf_keras.Model, target: tf_keras.Model) -> None:
+    for weight, value in zip(target.weights, source.weights, strict=True):
+        weight.assign(value)

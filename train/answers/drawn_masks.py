@@ -9,9 +9,9 @@ from PIL import Image
 from train.answers.sheet import GREY, LARGE, Line, thumbnail
 from train.data.mask_file import IGNORED
 
-MOST_NAMED = 10  # classes in a legend
+MOST_NAMED = 12  # classes in a legend
 _OPACITY = 0.6
-# Okabe and Ito's first, which are distinct also for those who see no red or no green.
+# Okabe and Ito's first seven are distinct also for those who see no red or no green.
 _COLORS = (
     (0, 114, 178),
     (230, 159, 0),
@@ -20,6 +20,15 @@ _COLORS = (
     (240, 228, 66),
     (213, 94, 0),
     (86, 180, 233),
+    (110, 60, 160),
+    (150, 220, 70),
+    (120, 70, 30),
+    (255, 150, 190),
+    (20, 70, 70),
+    (190, 190, 190),
+    (160, 0, 50),
+    (60, 60, 60),
+    (200, 230, 255),
 )
 _GOLDEN = 0.618034  # of the colour circle, from one further class to the next
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from train.data.source import Split
 
 Batch = dict[str, tf.Tensor]
+FULL_SIZE = 224 * 224  # pixels
 
 
 class Preprocessing(Protocol):
@@ -75,7 +76,8 @@ def eval_batches(
     """Batches of equal size that hold every example once.
 
     The last one is filled with copies that 'weight' marks with 0, so that no example is dropped,
-    every batch has the same shape, as TPUs ask, and every worker the same number of batches.
+    every batch has the same shape, as TPUs ask, and every worker the same number of batches. What
+    differs in size, as masks of the size of their images, is padded to the largest of its batch.
 
     Args:
       split: the evaluation examples.
@@ -92,11 +94,24 @@ def eval_batches(
     if context is not None:
         filled = filled.shard(context.num_input_pipelines, context.input_pipeline_id)
         batch_size = context.get_per_replica_batch_size(batch_size)
+    ragged = any(not spec.shape.is_fully_defined() for spec in filled.element_spec.values())
+    grouped = filled.padded_batch if ragged else filled.batch
     return (
-        filled.batch(batch_size, drop_remainder=True)
+        grouped(batch_size, drop_remainder=True)
         .map(task.eval_batch, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def images_at_once(most: int, resolution: tuple[int, int]) -> int:
+    """How many images go through a network together: fewer of large ones, for the sake of memory.
+
+    Args:
+      most: images of 224², the size up to which there are so many.
+      resolution: their height and width.
+    """
+    height, width = resolution
+    return max(1, min(most, most * FULL_SIZE // (height * width)))
 
 
 def concatenate(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

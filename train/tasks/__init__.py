@@ -8,9 +8,11 @@ from mobilenet_v3.spec import ModelSpec
 from train.task import Task
 from train.tasks.classification import Classification
 from train.tasks.detection import Detection
+from train.tasks.segmentation import Segmentation
 
 # Every task by its name in a config, made of a config, a network and the names of the classes.
 TASKS: dict[str, Callable[[ConfigDict, ModelSpec, tuple[str, ...]], Task]] = {
     'classification': Classification,
     'detection': Detection,
+    'segmentation': Segmentation,
 }

@@ -47,6 +47,10 @@ class Classification:
             input_channels=self.config.model.input_channels,
         )
 
+    def build_for_training(self) -> tf_keras.Model:
+        """The same: images of training have the size of those of evaluation."""
+        return self.build()
+
     def train_example(self, raw: Batch, seed: tf.Tensor) -> Batch:
         """Augments one encoded example; `seed` is int32 [2]."""
         config = self.config.augment

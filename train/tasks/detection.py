@@ -51,6 +51,10 @@ class Detection:
             head=self.head,
         )
 
+    def build_for_training(self) -> tf_keras.Model:
+        """The same: images of training have the size of those of evaluation."""
+        return self.build()
+
     def train_example(self, raw: Batch, seed: tf.Tensor) -> Batch:
         """Augments one encoded example with its boxes; `seed` is int32 [2]."""
         return box_augment.train_example(

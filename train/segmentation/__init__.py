@@ -1,0 +1,1 @@
+"""What segmentation learns by and is judged by: losses and scores of pixels."""
