@@ -108,6 +108,33 @@ def box_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def mask_folder(tmp_path_factory):
+    """Images of three colours with index masks: 10 for training, 7 for validation, 4 to test.
+
+    They differ in size. A column of each is to be ignored.
+    """
+    root = tmp_path_factory.mktemp('masks')
+    for split, count in (('train', 10), ('val', 7), ('test', 4)):
+        for folder in (split, f'{split}annot'):
+            (root / folder).mkdir()
+        for number in range(count):
+            height, width = 40 + 4 * (number % 3), 48 + 8 * (number % 2)
+            rng = np.random.default_rng([len(split), number])
+            mask = np.zeros((height, width), np.uint8)
+            mask[height // 3 + number % 5 :] = 1
+            mask[8:24, 8 + number : 24 + number] = 2
+            pixels = rng.integers(0, 100, (height, width, 3), np.uint8)
+            pixels[..., 2] += np.where(mask == 0, np.uint8(120), np.uint8(0))
+            pixels[..., 1] += np.where(mask == 1, np.uint8(120), np.uint8(0))
+            pixels[..., 0] += np.where(mask == 2, np.uint8(120), np.uint8(0))
+            mask[:, 0] = 255
+            Image.fromarray(pixels).save(root / split / f'{number}.jpg', quality=95)
+            Image.fromarray(mask).save(root / f'{split}annot' / f'{number}.png')
+    (root / 'labels.txt').write_text('\n'.join(COLORS))
+    return root
+
+
+@pytest.fixture(scope='session')
 def tiny_spec(tmp_path_factory):
     """A spec file of a network with every kind of layer of V3 and little to trace."""
     from mobilenet_v3.spec import BlockSpec, ConvSpec, ModelSpec, SqueezeExcite
@@ -233,6 +260,35 @@ def tiny_detection_run(tiny_detection_config, tmp_path_factory):
 
     workdir = tmp_path_factory.mktemp('tiny_detection_run')
     loop.run(tiny_detection_config(), str(workdir))
+    return workdir
+
+
+@pytest.fixture(scope='session')
+def tiny_segmentation_config(tiny_config, mask_folder):
+    """Makes configs of segmentation on `mask_folder` that take 8 steps of 4 crops."""
+
+    def make():
+        c = tiny_config()
+        c.task = 'segmentation'
+        c.model.resolution = (48, 64)
+        c.segmentation.crop = (32, 48)
+        c.segmentation.filters = 16
+        c.data.dataset = f'folder:{mask_folder}'
+        c.augment.color = 'none'
+        c.optimizer.kind = 'momentum'
+        c.train.label_smoothing = 0.0
+        return c
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def tiny_segmentation_run(tiny_segmentation_config, tmp_path_factory):
+    """The folder of a finished run of `tiny_segmentation_config`."""
+    from train import loop
+
+    workdir = tmp_path_factory.mktemp('tiny_segmentation_run')
+    loop.run(tiny_segmentation_config(), str(workdir))
     return workdir
 
 
