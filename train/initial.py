@@ -60,7 +60,15 @@ def read_initial(config: ConfigDict, spec: ModelSpec) -> Initial:
             f'config.init.head is {config.init.head!r}; expected one of {", ".join(HEADS)}'
         )
     imported = read_source(config)
-    fitted, layers = fit(spec, imported)
+    try:
+        fitted, layers = fit(spec, imported)
+    except ValueError as e:
+        if config.task == 'classification' or not config[config.task].halve_tail:
+            raise
+        raise ValueError(
+            f'{e}; the last blocks are halved here, weights of whole ones go with '
+            f'--config.{config.task}.halve_tail=False'
+        ) from None
     config = ConfigDict(config.to_dict())
     config.init.sha256, config.init.network = imported.sha256, _network(spec)
     crop = imported.definition.eval_crop

@@ -76,8 +76,14 @@ def _fit(spec: ModelSpec, imported: Imported) -> tuple[ModelSpec, Layers]:
         reasons = _Shapes(spec, layers).reasons
     if reasons:
         raise MisfitError(reasons)
-    if imported.spec is not None:  # a run of ours knows all of itself
-        return dataclasses.replace(imported.spec, dropout=spec.dropout), layers
+    if imported.spec is not None:  # a run of ours knows all of itself, but not what stands on it
+        theirs = dataclasses.replace(
+            imported.spec,
+            dropout=spec.dropout,
+            output_stride=spec.output_stride,
+            last=spec.last and imported.spec.last,
+        )
+        return theirs, layers
     definition = imported.definition
     blocks = tuple(_block(placed, layers, definition.gate_first) for placed in place(spec))
     fitted = dataclasses.replace(
@@ -132,6 +138,8 @@ def _wrong_layers(spec: ModelSpec, layers: Layers) -> list[str]:
         if not folded:
             reasons.append(f'nothing in it fills {name}')
     known = {*ours, *(HEAD if spec.features is not None else HEAD[2:])}
+    if spec.last is None:  # segmentation leaves V2's out; see `transforms.without_wide_last`
+        known |= {'last/conv', 'last/bn'}
     # Another head says nothing of the network under it.
     strange = (x for x in layers if x not in known and not x.startswith(OTHER_HEADS))
     reasons += [f'{spec.name} has no {name}' for name in strange]
@@ -150,8 +158,8 @@ class _Shapes:
         channels = self._conv('stem/conv', spec.stem.kernel, None)
         for placed in place(spec):
             channels = self._block(placed, channels)
-        if spec.last is not None:
-            channels = self._conv('last/conv', spec.last.kernel, channels)
+        if 'last/conv' in layers:
+            channels = self._conv('last/conv', spec.last.kernel if spec.last else 1, channels)
         if 'logits/conv' in layers:
             if spec.features is not None:
                 channels = self._conv('features/conv', 1, channels)
