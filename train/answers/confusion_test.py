@@ -48,3 +48,18 @@ def test_no_mistake_and_no_example_are_drawn(tmp_path):
     zeros = np.zeros(3, int)
     plot_confusion(tmp_path / 'x.png', Confusion(zeros, zeros, 40), ['a'] * 40, ('m', 'd'))
     assert (tmp_path / 'x.png').is_file()
+
+
+def test_a_matrix_of_counts_says_the_same(confusion):
+    counted = Confusion.of_matrix(confusion.matrix(1), 'pixels')
+    for name in ('examples', 'predicted', 'right'):
+        np.testing.assert_array_equal(getattr(counted, name), getattr(confusion, name))
+    assert counted.pairs == confusion.pairs
+    np.testing.assert_array_equal(counted.matrix(2), confusion.matrix(2))
+
+
+def test_counts_that_fill_no_cell_become_shares(tmp_path):
+    matrix = np.array([[10_000_000, 20_000, 0], [1, 1, 0], [0, 0, 0]])
+    names = ['a', 'b', 'c']
+    plot_confusion(tmp_path / 'x.png', Confusion.of_matrix(matrix, 'pixels'), names, ('m', 'd'))
+    assert (tmp_path / 'x.png').is_file()

@@ -129,9 +129,9 @@ def _results(
 
 def _in_a_line(evaluation: Evaluation, scores: Scores) -> str:
     metrics = evaluation.metrics
-    loss = f'loss {metrics["loss"]:.4f} ' if 'loss' in metrics else ''
+    loss = f', loss {metrics["loss"]:.4f}' if 'loss' in metrics else ''
     return (
-        f'mIoU {metrics["miou"]:.2%}, pixel accuracy {metrics["pixel_accuracy"]:.2%}, {loss}on '
+        f'mIoU {metrics["miou"]:.2%}, pixel accuracy {metrics["pixel_accuracy"]:.2%}{loss} on '
         f'{len(evaluation.statistics["confusion"])} images with {scores.matrix.sum():,} pixels'
     )
 
