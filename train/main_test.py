@@ -16,6 +16,11 @@ BAD = {
     'value of another type': (['--config.train.epochs=many'], '--config.train.epochs=many: '),
     'missing recipe': (['--config=no_such.py'], 'no_such.py'),
     'recipe with an error': (['--config=broken.py'], 'Did you mean "epochs"'),
+    'unknown task': (['--task=detect'], '--task=detect: value should be one of <classification|'),
+    'dataset of another task': (
+        ['--task=detection', '--dataset=folder:gone'],
+        'folder:gone is no dataset for detection; expected a TFDS name, ',
+    ),
     'unknown model': (['--model=lrage'], "unknown model 'lrage'; did you mean 'large'?"),
     'missing spec file': (['--model=x.json'], 'there is no spec file x.json'),
     'no spec': (['--model=cases.json'], 'cases.json is not a valid spec: '),
@@ -139,3 +144,24 @@ def test_flags_reach_the_run(run_python, image_folder, tiny_spec, tmp_path):
     assert config['config']['train']['batch_size'] == 5
     assert config['spec']['stem']['filters'] == 16
     assert config['labels'] == ['blue', 'green', 'red']
+
+
+def test_a_task_has_its_own_recipe(run_python, box_folder, tiny_spec, tmp_path):
+    result = run_python(
+        '-m',
+        'train.main',
+        '--task=detection',
+        f'--model={tiny_spec}',
+        '--resolution=64',
+        f'--dataset=voc:{box_folder}',
+        '--workdir=run',
+        '--config.train.batch_size=10',
+        '--config.train.epochs=1',
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert 'step 1/1: raw map ' in result.stdout
+    config = json.loads((tmp_path / 'run' / 'config.json').read_text())['config']
+    assert config['task'] == 'detection'
+    assert config['optimizer']['kind'] == 'momentum'
+    assert config['schedule']['learning_rate'] == 0.4

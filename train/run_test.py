@@ -23,7 +23,9 @@ def state_of(config):
 # ----------------------------------------------------------------------------- the config
 
 
-@pytest.mark.parametrize('name', ['base', 'demo', 'quantize', 'small_data'])
+@pytest.mark.parametrize(
+    'name', ['base', 'demo', 'detection', 'detection_small_data', 'quantize', 'small_data']
+)
 def test_every_recipe_names_a_network(name):
     config = importlib.import_module(f'configs.{name}').get_config()
     spec = resolve_spec(config)
@@ -39,6 +41,19 @@ def test_the_multiplier_and_the_dropout_reach_the_network(tiny_config):
     spec = resolve_spec(config)
     assert spec.stem.filters == 32
     assert spec.dropout == 0.4
+
+
+def test_a_detectors_network_is_widened_and_halved_as_under_a_head():
+    config = importlib.import_module('configs.detection').get_config()
+    config.detection.halve_tail = True
+    spec = resolve_spec(config)
+    assert (spec.blocks[12].expansion, spec.blocks[12].filters) == (672, 80)  # C4 is whole
+    assert spec.last.filters == 480
+    config.detection.halve_tail = False
+    config.model.name, config.model.multiplier = 'v2', 0.5
+    assert resolve_spec(config).last.filters == 640
+    config.task = 'classification'
+    assert resolve_spec(config).last.filters == 1280
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ NAMES = ('stem', 'bneck_1', 'bneck_2', 'bneck_3', 'bneck_4', 'last', 'features',
 
 
 def make_trainer(config):
-    source = open_source(config.data)
+    source = open_source(config.data, config.task)
     task = Run(config, resolve_spec(config), source.labels).make_task()
     trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=2.5, total_steps=8)
     batches = loop.pipeline.train_batches(source.train, task, batch_size=4, seed=0)
@@ -33,6 +33,15 @@ def moved(trainer, iterator):
 
 def test_stages_are_those_of_the_network(tiny_model, tiny_config):
     assert stages.Stages(tiny_model, tiny_config().finetune, 2.5).names == NAMES
+
+
+def test_a_detectors_head_learns_with_everything_that_was_not_trained(tiny_detection_config):
+    config = tiny_detection_config()
+    config.finetune.unfreeze = ((0.0, 'head'), (0.4, 'last'))
+    trainer, iterator = make_trainer(config)
+    assert trainer.stages.names == (*NAMES[:6], 'head')
+    assert moved(trainer, iterator) == {'head'}
+    assert moved(trainer, iterator) == {'last', 'head'}
 
 
 def test_without_a_plan_everything_learns(tiny_config):

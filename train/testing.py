@@ -67,7 +67,7 @@ def write_tflite(
     """
     shape = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
     finish = tf.nn.softmax if probabilities else tf.identity
-    serve = tf.function(lambda image: finish(model(image, training=False)))
+    serve = tf.function(lambda image: tf.nest.map_structure(finish, model(image, training=False)))
     function = serve.get_concrete_function(shape)
     holder = tf.Module()  # of the variables; a model would be traced layer by layer
     holder.held = function.variables

@@ -34,7 +34,8 @@ class Prediction(TypedDict):
 
 def answers(task: Detection, outputs: Found) -> Found:
     """Detections 'boxes' [N, D, 4], 'scores' [N, D] and 'classes' [N, D] of raw answers."""
-    return {name: np.asarray(values) for name, values in task.detections(outputs).items()}
+    found = task.detections(tf.nest.map_structure(tf.constant, outputs))
+    return {name: values.numpy() for name, values in found.items()}
 
 
 def predictions(
