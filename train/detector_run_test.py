@@ -3,12 +3,14 @@
 import json
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from configs import detection_small_data
 from train import loop
 from train.data.source import open_source
 from train.evaluate import measure
@@ -17,6 +19,7 @@ from train.predictor import open_predictor
 from train.run import load_trained
 from train.testing import assert_same_variables, at_step, send, variables, write_tflite
 
+REAL = Path(__file__).parents[2] / 'shared' / 'data'
 COLORS = ('blue', 'green', 'red')
 
 
@@ -173,3 +176,21 @@ def test_json_holds_boxes(predicted):
 
 def test_an_image_without_detections_says_so(predicted):
     assert predicted[1]['nothing'][1].splitlines()[1].split() == ['images/val0.jpg', 'nothing']
+
+
+# ---------------------------------------------------------------------------------- real data
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason='needs the shared data folder beside the repository')
+def test_released_weights_and_real_boxes_take_a_step(tmp_path, capsys):
+    config = detection_small_data.get_config()
+    config.model.name = 'small_1024'
+    config.data.dataset = f'voc:{REAL / "bccd"}'
+    config.init.source = str(REAL / 'released' / 'v3-small_224_1.0_uint8.tflite')
+    config.train.batch_size, config.train.epochs = 4, 4 / 205
+    loop.run(config, str(tmp_path))
+    assert '86 layers carried; fresh: ssd; ' in capsys.readouterr().out
+    run, _, _ = load_trained(str(tmp_path))
+    assert run.labels == ('Platelets', 'RBC', 'WBC')
+    assert read(tmp_path)['examples'] == 87

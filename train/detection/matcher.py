@@ -34,9 +34,10 @@ def match(
         truth[name][:, : tf.maximum(fullest, 1)]
         for name in ('boxes', 'box_labels', 'valid', 'crowd')
     )
-    overlap, inside = _overlaps(boxes, corners(anchors))  # [N, B, A] each
-    objects = valid & ~crowd
-    overlap = tf.where(objects[..., None], overlap, 0.0)
+    areas = anchors[:, 2] * anchors[:, 3]  # [A]
+    common = _intersections(boxes, corners(anchors))  # [N, B, A]
+    overlap = common / (_areas(boxes)[..., None] + areas - common)
+    overlap = tf.where((valid & ~crowd)[..., None], overlap, 0.0)
     # Lifted above every overlap, so that the object it is best for gets the anchor; of two that
     # want the same the one that overlaps more.
     best_for_object = tf.argmax(overlap, axis=2, output_type=tf.int32)  # [N, B]
@@ -44,8 +45,12 @@ def match(
     wanted = overlap + tf.cast(forced, tf.float32)
     index = tf.argmax(wanted, axis=1, output_type=tf.int32)  # [N, A]
     positive = tf.reduce_max(wanted, axis=1) >= threshold
-    in_crowd = tf.where((valid & crowd)[..., None], inside, 0.0)
-    ignored = tf.reduce_max(in_crowd, axis=1) >= threshold
+    crowds = valid & crowd
+    ignored = tf.cond(  # few batches have any
+        tf.reduce_any(crowds),
+        lambda: tf.reduce_any(crowds[..., None] & (common >= threshold * areas), axis=1),
+        lambda: tf.zeros_like(positive),
+    )
     codes = encode(tf.gather(boxes, index, batch_dims=1), anchors)
     classes = tf.cast(tf.gather(labels, index, batch_dims=1), tf.int32) + 1
     other = tf.where(ignored, IGNORED, BACKGROUND)
@@ -55,13 +60,14 @@ def match(
     }
 
 
-def _overlaps(boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
-    """Intersections over unions, and over the anchor's area, of [N, B, 4] and [A, 4]: [N, B, A]."""
+def _areas(boxes: tf.Tensor) -> tf.Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def _intersections(boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
+    """What boxes [N, B, 4] and anchors [A, 4] have in common: areas [N, B, A]."""
     ymin, xmin, ymax, xmax = (boxes[..., i, None] for i in range(4))  # [N, B, 1]
     top, left, bottom, right = tf.unstack(anchors, axis=1)  # [A]
     height = tf.nn.relu(tf.minimum(ymax, bottom) - tf.maximum(ymin, top))
     width = tf.nn.relu(tf.minimum(xmax, right) - tf.maximum(xmin, left))
-    intersection = height * width
-    area = (bottom - top) * (right - left)
-    union = (ymax - ymin) * (xmax - xmin) + area - intersection
-    return intersection / union, intersection / area
+    return height * width
