@@ -3,7 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mobilenet_v3 import SPECS, build_detector, build_model
+from mobilenet_v3 import SPECS, build_detector, build_model, build_segmenter
+from mobilenet_v3.head_tables import segmentation_backbone
 from mobilenet_v3.spec_file import load_model_spec
 from mobilenet_v3.transforms import widen
 from train.weights.carry import NO_BACKGROUND, carry
@@ -259,3 +260,44 @@ def test_a_detectors_backbone_goes_into_a_classifier(spec):
     _, report = carried(spec, layers, 3)
     assert report.fresh == ('features/conv', 'logits/conv')
     assert report.logits == 'the source has no head'
+
+
+# ---------------------------------------------------------------------- a segmenter's head
+
+
+def segmenter(spec, num_classes, **more):
+    """A network with the weights of a source, and the report of what it has of it."""
+    under = segmentation_backbone(spec, rf2=False, output_stride=16)
+    fitted, layers = fit(under, imported(**more))
+    model = build_segmenter(fitted, resolution=64, num_classes=num_classes)
+    return model, carry(layers, fitted, model, 'auto')
+
+
+@pytest.mark.parametrize('name', ['small', 'v2', 'mnasnet_a1'])
+def test_a_classifiers_backbone_goes_into_a_segmenter(name):
+    layers = weights_of(SPECS[name], 3)
+    model, report = segmenter(SPECS[name], 2, layers=layers)
+    assert all(name.startswith('lraspp/') for name in report.fresh)
+    deepest = f'bneck_{len(SPECS[name].blocks)}/project/conv'
+    expected = layers[deepest]['kernel']
+    np.testing.assert_array_equal(model.get_layer(deepest).kernel, expected)
+    # V2's last convolution is made for its classes, V3's is not.
+    assert ('last/conv' in report.carried) == (name == 'small')
+
+
+def test_a_run_keeps_its_widths_under_another_head(spec):
+    narrow = dataclasses.replace(spec, stem=dataclasses.replace(spec.stem, activation='relu'))
+    under = segmentation_backbone(spec, rf2=False, output_stride=16)
+    fitted, _ = fit(under, imported(weights_of(narrow, 3), spec=narrow))
+    assert fitted == dataclasses.replace(narrow, output_stride=16)
+
+
+def test_a_segmenters_head_is_carried_but_for_other_classes(spec):
+    layers = arrays_of(segmenter(spec, 2, layers=weights_of(spec, 3))[0])
+    model, report = segmenter(spec, 2, layers=layers)
+    assert report.fresh == ()
+    np.testing.assert_array_equal(
+        model.get_layer('lraspp/gate/conv').kernel, layers['lraspp/gate/conv']['kernel']
+    )
+    _, report = segmenter(spec, 5, layers=layers)
+    assert sorted(report.fresh) == ['lraspp/deep/conv', 'lraspp/skip/conv']

@@ -10,11 +10,14 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 
 from train import loop
+from train.data.mask_augment import eval_mask
 from train.data.source import open_source
 from train.evaluate import measure
+from train.initial import read_initial
 from train.predict import predict
 from train.predictor import open_predictor
-from train.run import load_trained
+from train.prepare import prepare
+from train.run import load_trained, resolve_spec
 from train.testing import assert_same_variables, at_step, send, variables, write_tflite
 
 
@@ -81,6 +84,29 @@ def test_a_run_starts_from_another_of_other_sizes(
     loop.run(config, str(tmp_path))
     assert 'fresh: lraspp' in capsys.readouterr().out
     assert load_trained(str(tmp_path))[1].output_shape == (None, 64, 64, 3)
+
+
+def test_a_classifiers_run_goes_under_the_head_but_not_with_halved_blocks(
+    tiny_segmentation_config, tiny_run
+):
+    config = tiny_segmentation_config()
+    config.init.source = str(tiny_run)
+    assert read_initial(config, resolve_spec(config)).spec.output_stride == 16
+    config.segmentation.halve_tail = True
+    with pytest.raises(
+        ValueError, match=r'whole ones go with --config.segmentation.halve_tail=Fal'
+    ):
+        read_initial(config, resolve_spec(config))
+
+
+def test_weights_balance_the_pixels_of_classes(tiny_segmentation_config):
+    config = tiny_segmentation_config()
+    config.train.balanced = True
+    weights = prepare(config, None).run.config.train.class_weights
+    source = open_source(config.data, 'segmentation')
+    masks = np.concatenate([eval_mask(raw).numpy().ravel() for raw in source.train.examples()])
+    counts = np.bincount(masks, minlength=256)[:3]
+    np.testing.assert_allclose(weights, counts.sum() / (3 * counts), rtol=1e-6)
 
 
 def test_a_file_is_judged_as_its_run(folder, tiny_segmentation_run):
