@@ -24,7 +24,17 @@ def state_of(config):
 
 
 @pytest.mark.parametrize(
-    'name', ['base', 'demo', 'detection', 'detection_small_data', 'quantize', 'small_data']
+    'name',
+    [
+        'base',
+        'demo',
+        'detection',
+        'detection_small_data',
+        'quantize',
+        'segmentation',
+        'segmentation_small_data',
+        'small_data',
+    ],
 )
 def test_every_recipe_names_a_network(name):
     config = importlib.import_module(f'configs.{name}').get_config()
