@@ -196,6 +196,7 @@ def _detection() -> ConfigDict:
     # shorter side, and width / height of the others.
     c.min_scale, c.max_scale = 0.2, 0.95
     c.aspect_ratios = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+    c.reduced_first = True  # three anchors a cell of the first feature map instead of six
     c.match_iou = 0.5  # intersection over union from which on an anchor learns an object
     c.focal_alpha = 0.75  # weight of what is to be found; the rest weighs 1 - α
     c.focal_gamma = 2.0  # power with which easy decisions lose their weight

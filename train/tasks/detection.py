@@ -35,10 +35,8 @@ class Detection:
         self.config, self.spec, self.labels = config, spec, labels
         self.resolution = check_resolution(config.model.resolution)
         d = config.detection
-        head = DetectionHead(
-            tuple(d.extras), AnchorSpec(d.min_scale, d.max_scale, tuple(d.aspect_ratios))
-        )
-        self.head = head.widen(config.model.multiplier)
+        anchors = AnchorSpec(d.min_scale, d.max_scale, tuple(d.aspect_ratios), d.reduced_first)
+        self.head = DetectionHead(tuple(d.extras), anchors).widen(config.model.multiplier)
         self.anchors = detector_anchors(spec, self.resolution, self.head)
 
     def build(self) -> tf_keras.Model:
