@@ -158,7 +158,7 @@ def _finetune() -> ConfigDict:
     c.unfreeze = ()
     c.backbone_rate = 1.0  # of the learning rate, of every stage but the head
     c.stage_decay = 1.0  # and once more for each stage, from the head down to the stem
-    c.freeze_batch_norm = False  # statistics, scales and offsets as they were
+    c.freeze_batch_norm = False  # statistics, scales and offsets as they were, but of the head
     return c
 
 

@@ -65,8 +65,10 @@ class Stages:
         for layer in self._model.layers:
             if layer.name == 'normalize/conv':  # constants of the images
                 continue
-            frozen = self.names.index(self._stage_of(layer)) < first
-            norm = isinstance(layer, tf_keras.layers.BatchNormalization)
+            stage = self._stage_of(layer)
+            frozen = self.names.index(stage) < first
+            # A head's were not trained before: there is nothing to keep.
+            norm = isinstance(layer, tf_keras.layers.BatchNormalization) and stage != HEAD
             layer.trainable = not (frozen or (norm and self._config.freeze_batch_norm))
 
     def rate_factors(self) -> Iterator[tuple[tf.Variable, float]]:

@@ -72,6 +72,17 @@ def test_frozen_batch_normalization_keeps_everything(tiny_config):
     assert 'last/conv/kernel:0' in changed
 
 
+def test_a_heads_own_batch_normalization_is_not_frozen(tiny_segmentation_config):
+    config = tiny_segmentation_config()
+    config.finetune.freeze_batch_norm = True
+    trainer, iterator = make_trainer(config)
+    before = {w.name: w.numpy() for w in trainer.model.weights}
+    trainer.train(iterator, 1)
+    changed = {w.name for w in trainer.model.weights if np.any(w.numpy() != before[w.name])}
+    norms = {name.partition('/bn/')[0] for name in changed if '/bn/' in name}
+    assert norms == {'lraspp/branch'}
+
+
 def test_a_stage_learns_by_its_own_rate(tiny_config):
     """One step from the same weights on the same batch: the rate is the only difference."""
     steps = {}
