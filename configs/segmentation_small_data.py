@@ -18,16 +18,16 @@ def get_config() -> ConfigDict:
     c.model.resolution = (96, 96)
     c.data.dataset = 'builtin:shapes'
     c.train.batch_size = 8
-    c.train.epochs = 100.0
+    c.train.epochs = 120.0
     c.optimizer.kind = 'rmsprop'
     c.optimizer.epsilon = 1e-6
-    c.schedule.learning_rate = 3e-4
+    c.schedule.learning_rate = 2e-4
     c.schedule.base_batch_size = 8
     c.schedule.warmup_epochs = 1.0
-    c.ema.decay = 0.99
+    c.ema.decay = 0.995  # of thousands of steps
     c.augment.color = 'fast'
     c.eval.batch_size = 8
-    c.eval.every_epochs = 10.0
+    c.eval.every_epochs = 20.0
     c.checkpoint.every_epochs = 5.0
     c.log_every_steps = 20
     return c
