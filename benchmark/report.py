@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from benchmark import page
-from benchmark.paper import figures, figures_ablations, report_claims, report_tables
+from benchmark.paper import figures, figures_ablations, report_claims, report_ratios, report_tables
 from benchmark.paper.measured import DeviceResults, MeasuredGrid, read
 from benchmark.paper.paper_tables import TABLES
 from train import cli
@@ -85,7 +85,7 @@ def _markdown(measured: MeasuredGrid, folder: Path) -> str:
             report_claims.render(measured),
             '## The paper’s tables',
             HOW_TO_READ,
-            *(report_tables.render(table, measured) for table in TABLES),
+            *_tables(measured),
             '## The paper’s figures',
             *_figures(measured, folder),
             *_notes(measured),
@@ -105,8 +105,8 @@ def _devices(measured: MeasuredGrid) -> list[str]:
     """What measured, and how; a list item a device, then its warnings."""
     items = [
         f'- {escape(device.name)}: {_values(device.facts)}. '
-        f'Protocol: {_values(device.protocol)}. {len(device.latencies)} files of the paper’s '
-        f'tables and figures; claims about latency: {report_claims.summary(device)}.'
+        f'{_protocols(device)}{len(device.latencies)} files of the paper’s tables and figures; claims '
+        f'about latency: {report_claims.summary(device)}.'
         for device in measured.devices
     ]
     warnings = [
@@ -117,8 +117,22 @@ def _devices(measured: MeasuredGrid) -> list[str]:
     return ['\n'.join([*items, *warnings])]
 
 
+def _protocols(device: DeviceResults) -> str:
+    """How files were measured: together, or some apart, of which no ratios are formed with others."""
+    protocols = [f'{len(go.keys)} files: {_values(go.protocol)}' for go in device.together]
+    return ''.join(f'Protocol of {protocol}. ' for protocol in protocols)
+
+
 def _values(values: dict[str, Any]) -> str:
     return ', '.join(f'{escape(name)} {escape(value)}' for name, value in values.items())
+
+
+def _tables(measured: MeasuredGrid) -> list[str]:
+    """Each table, and its latencies as ratios where their rows are compared so."""
+    blocks = []
+    for table in TABLES:
+        blocks += [report_tables.render(table, measured), *report_ratios.render(table, measured)]
+    return blocks
 
 
 def _figures(measured: MeasuredGrid, folder: Path) -> list[str]:

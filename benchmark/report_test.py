@@ -9,7 +9,7 @@ from benchmark.latency import summarize, turn_of
 from benchmark.paper import figures_ablations, report_tables
 from benchmark.paper.grid import ENTRIES, Entry
 from benchmark.paper.measured import Accuracy, DeviceResults, MeasuredGrid
-from benchmark.paper.paper_tables import TABLE_3, TABLE_5, TABLE_7
+from benchmark.paper.paper_tables import TABLE_3, TABLE_5, TABLE_7, TABLE_8
 from benchmark.session import Protocol
 from mobilenet_v3.spec_file import to_dict
 
@@ -27,7 +27,7 @@ def latency_of(key, ms, sha256=''):
 
 def device(latencies_ms, name='host'):
     latencies = {key: latency_of(key, ms) for key, ms in latencies_ms.items()}
-    return DeviceResults(name, {}, {}, (), latencies, ())
+    return DeviceResults(name, {}, (), (), latencies, ())
 
 
 def row(text, name):
@@ -81,7 +81,7 @@ def test_the_report_is_one_page_of_tables_figures_and_claims(measured_files, tmp
     assert {path.name for path in output.iterdir()} == {'report.md', 'report.html', *PICTURES}
     assert told.startswith(
         'host: 2 of the paper’s files measured; claims about latency: 0 borne out; '
-        '1 direction borne out, effect smaller; 0 not borne out; 31 not measured\n'
+        '1 direction borne out, effect smaller; 0 not borne out; 42 not measured\n'
     )
     assert 'not decided: resolution against multiplier' in told
     markdown = (output / 'report.md').read_text()
@@ -175,10 +175,26 @@ def test_an_accuracy_on_imagenet_has_no_mark():
 
 def test_a_table_that_nothing_fills_says_so():
     text = report_tables.render(TABLE_7, MeasuredGrid((device({}),), {}, ()))
-    assert text.endswith('No network here has this head yet: every cell of ours is missing.')
-    assert '| 8 | V3 | yes | LR-ASPP | 128 | missing (72.36) | missing (1.51) |' in text
+    assert (
+        '| 8 | V3 | yes | LR-ASPP | 128 | missing (72.36) | 1.51 (1.51) | 9.47 (9.74) '
+        '| missing | missing | missing | 2470 | 657 |'
+    ) in text
     assert '||' not in text
     assert '|  |' not in text
+
+
+def test_an_accuracy_of_test_images_cannot_be_ours():
+    full = TABLE_7.rows[7].keys[0]
+    accuracies = {full: Accuracy(0.712, 500, 'cityscapes', True)}
+    measured = MeasuredGrid((device({}),), accuracies, ())
+    assert '| 8 | V3 | yes | LR-ASPP | 128 | 71.20 (72.36) |' in report_tables.render(
+        TABLE_7, measured
+    )
+    text = report_tables.render(TABLE_8, measured)
+    assert '| V3 | 16 | 71.2 ‡ (72.6) |' in text
+    assert text.endswith(
+        '‡ not comparable, not Cityscapes’s test images: V3 OS 16: cityscapes, 500 images.'
+    )
 
 
 def test_the_command_tells_what_is_wrong_in_a_line(measured_files, run_python, tmp_path):

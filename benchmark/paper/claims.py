@@ -41,7 +41,6 @@ from typing import Literal
 from benchmark.latency import Ratio
 from benchmark.paper import grid
 from benchmark.paper.measured import IMAGENET_EXAMPLES, DeviceResults, MeasuredGrid
-from mobilenet_v3.cost import count
 
 Sense = Literal['faster', 'slower', 'comparable']
 Verdict = Literal[
@@ -69,15 +68,15 @@ class LatencyClaim:
 
     Attributes:
       text: the claim; source: where the paper makes it.
-      model, baseline: keys of the grid; None where nothing here builds the network.
+      model, baseline: keys of the grid.
       sense: what is claimed of model / baseline.
       paper: the paper's ratio by phone; empty where it tells none.
     """
 
     text: str
     source: str
-    model: str | None
-    baseline: str | None
+    model: str
+    baseline: str
     sense: Sense
     paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -171,11 +170,6 @@ def judge_accuracy(
 def judge_count(claim: CountClaim) -> tuple[float, Verdict]:
     """Million multiply-adds that are saved by our count, and what follows."""
     model, baseline = (grid.ENTRIES[key] for key in (claim.model, claim.baseline))
-    saved = (madds(baseline) - madds(model)) / 1e6
+    saved = (baseline.cost().madds - model.cost().madds) / 1e6
     near = abs(saved - claim.saved) <= COUNT_TOLERANCE * claim.saved
     return saved, 'borne out' if near else 'not borne out'
-
-
-def madds(entry: grid.Entry) -> int:
-    """Multiply-adds of an entry of the grid."""
-    return count(entry.spec, resolution=entry.resolution).madds

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.paper.claims import madds
 from benchmark.paper.grid import ENTRIES, MULTIPLIERS, Entry
 from benchmark.paper.measured import MeasuredGrid
 from benchmark.paper.paper_tables import README, TABLE_3, Table
@@ -90,7 +89,7 @@ def figure_2(measured: MeasuredGrid, path: Path) -> str:
     """Multiply-adds against top-1."""
     figure, axis = pyplot().subplots(figsize=(8.4, 5.6), layout='constrained')
     for curve in CURVES:
-        points = known_points(measured, curve, lambda key: madds(ENTRIES[key]) / 1e6)
+        points = known_points(measured, curve, lambda key: ENTRIES[key].cost().madds / 1e6)
         line(axis, points, curve.color, curve.label)
         paper = _paper_points(curve, 'MAdds M')
         axis.plot([p.x for p in paper], [p.top1 for p in paper], color=curve.color, **PAPER)

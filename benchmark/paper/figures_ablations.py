@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.latency import Ratio
-from benchmark.paper.claims import madds
 from benchmark.paper.figures import (
     BLACK,
     BLUE,
@@ -194,7 +193,7 @@ def _cost(axis: Any, device: DeviceResults, network: str, color: str, label: str
         (resolutions, 'D--', 'none', (-8, 8)),
     ):
         points = [
-            (madds(entry) / 1e6, ms / (madds(entry) / 1e8), text)
+            (entry.cost().madds / 1e6, ms / (entry.cost().madds / 1e8), text)
             for entry, text in entries
             if (ms := _ms(device, entry.key)) is not None
         ]

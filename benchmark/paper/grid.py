@@ -1,9 +1,11 @@
 """The networks of the paper's tables and figures, as files to build, measure and look up."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal, TypeAlias
 
+from benchmark.paper.head_grid import HEAD_ENTRIES, HeadEntry
 from mobilenet_v3 import transforms
+from mobilenet_v3.cost import Cost, count
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.tables import SPECS
 
@@ -14,7 +16,7 @@ HARD_SWISH_FROM = (16, 112)  # Paper: Table 5; V3 itself is @80
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One file of the grid.
+    """One file of the grid: a classifier, which has no head of its own and lies in no folder.
 
     Attributes:
       network: the name of its network, with what was changed: 'large', 'large_relu'.
@@ -29,6 +31,9 @@ class Entry:
     resolution: int = 224
     scheme: Literal['float32', 'int8'] = 'float32'
     hard_swish: Literal['fused', 'decomposed'] = 'fused'
+    task: ClassVar[str] = 'classification'
+    head: ClassVar[None] = None
+    folder: ClassVar[str] = ''
 
     @property
     def key(self) -> str:
@@ -41,6 +46,13 @@ class Entry:
         """Its network, widened."""
         spec = transforms.widen(NETWORKS[self.network], self.multiplier)
         return dataclasses.replace(spec, name=self.network)
+
+    def cost(self) -> Cost:
+        """Layer by layer."""
+        return count(self.spec, resolution=self.resolution)
+
+
+AnyEntry: TypeAlias = Entry | HeadEntry
 
 
 def _networks() -> dict[str, ModelSpec]:
@@ -133,4 +145,5 @@ def _activations(entry: Entry) -> set[str]:
     return {conv.activation for conv in convs}
 
 
-ENTRIES = _entries()
+CLASSIFIERS = _entries()
+ENTRIES: dict[str, AnyEntry] = {**CLASSIFIERS, **HEAD_ENTRIES}

@@ -2,33 +2,36 @@
 
 import collections
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.latency import Latency, Ratio, from_json, ratio_of
-from benchmark.paper import grid
+from benchmark.paper.card_key import key_of, task_of
 from benchmark.results import read_results
-from mobilenet_v3.spec import ModelSpec
-from mobilenet_v3.spec_file import from_dict
 from train.card_file import read_card
 
 IMAGENET_EXAMPLES = 50_000
-IMAGENET_OUTPUTS = (1000, 1001)  # with a background class
+METRICS = {'classification': 'top1', 'detection': 'map', 'segmentation': 'miou'}
+# Classes of the paper's files, the first of those that are built here: with a background class; of
+# COCO all numbers, or those that it uses.
+CLASSES = {'classification': (1000, 1001), 'detection': (90, 80), 'segmentation': (19,)}
+# Of what a device says of itself, that which is another every time.
+_OF_THE_MOMENT = ('load_average_1min', 'condition_before', 'continued')
 
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Top-1 of a file, as a fraction in [0, 1].
+    """Top-1, mAP or mIOU of a file, as a fraction in [0, 1].
 
     Attributes:
       examples: how many images it was evaluated on, or None where the card does not tell.
       dataset: which, as the card names it.
-      comparable: whether these are ImageNet's 50,000 validation images, as in the paper.
+      comparable: whether these are validation images that the paper has, too: ImageNet's 50,000 or
+        Cityscapes's.
     """
 
-    top1: float
+    value: float
     examples: int | None
     dataset: str
     comparable: bool
@@ -41,15 +44,30 @@ class File:
     Attributes:
       key: of its entry of `grid.ENTRIES`.
       name: as its card says.
-      outputs: classes; 1000, or 1001 with a background class, in the paper's tables.
+      task: what it is for.
+      classes: how many it tells apart; see CLASSES.
       accuracy: None where it was not evaluated.
     """
 
     key: str
     name: str
     sha256: str
-    outputs: int
+    task: str
+    classes: int
     accuracy: Accuracy | None
+
+    @property
+    def as_in_the_paper(self) -> bool:
+        """Whether it has as many classes."""
+        return self.classes in CLASSES[self.task]
+
+
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """Files that were measured in turns, whose ratios can be formed, by key; and how."""
+
+    keys: frozenset[str]
+    protocol: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +76,15 @@ class DeviceResults:
 
     Attributes:
       name: of the device, unique among those of a report.
-      facts, protocol, warnings: as the results say.
-      latencies: by key; those of one device were measured together, so that ratios can be formed.
+      facts, warnings: as the results say.
+      together: one of each of its results.
+      latencies: by key.
       notes: what was left aside and why, a line each.
     """
 
     name: str
     facts: dict[str, Any]
-    protocol: dict[str, Any]
+    together: tuple[Together, ...]
     warnings: tuple[str, ...]
     latencies: dict[str, Latency]
     notes: tuple[str, ...]
@@ -75,9 +94,26 @@ class DeviceResults:
         return self.latencies.get(key) if key else None
 
     def ratio(self, model: str | None, baseline: str | None) -> Ratio | None:
-        """Latency of one key / another's; None where one was not measured."""
+        """Latency of one key / another's; None where they were not measured together."""
         ours, theirs = self.latency(model), self.latency(baseline)
+        if any((model in go.keys) != (baseline in go.keys) for go in self.together):
+            return None
         return ratio_of(ours, theirs) if ours and theirs else None
+
+    def joined(self, other: 'DeviceResults') -> 'DeviceResults | None':
+        """With what the same device measured of other files; None if it is another, or the same."""
+        if (self.name, _identity(self.facts)) != (other.name, _identity(other.facts)):
+            return None
+        if not other.latencies or self.latencies.keys() & other.latencies.keys():
+            return None
+        return DeviceResults(
+            self.name,
+            self.facts,
+            self.together + other.together,
+            tuple(dict.fromkeys(self.warnings + other.warnings)),
+            {**self.latencies, **other.latencies},
+            self.notes + other.notes,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +127,15 @@ class MeasuredGrid:
     def imagenet_top1(self, key: str | None) -> float | None:
         """Percent on ImageNet's validation images; None where it was not measured on these."""
         accuracy = self.accuracies.get(key) if key else None
-        return accuracy.top1 * 100 if accuracy and accuracy.comparable else None
+        return accuracy.value * 100 if accuracy and accuracy.comparable else None
 
 
 def read(models: Sequence[str], results: Sequence[str]) -> MeasuredGrid:
     """Reads the cards of the folders `models` and the results files, and joins them.
 
-    Of several files with one key the first of those with ImageNet's classes counts, of several
-    measurements of one file on one device the first with XNNPACK. Each that loses is noted.
+    Of several files with one key the first of those with the paper's classes counts, of several
+    measurements of one file on one device the first with XNNPACK. Each that loses is noted. What a
+    device measured of other files another time stands beside it.
 
     Raises:
       ValueError: nothing named, a folder without cards, or a file that is no card or no results.
@@ -112,6 +149,8 @@ def read(models: Sequence[str], results: Sequence[str]) -> MeasuredGrid:
         values = read_results(path)
         for entry in values['devices']:
             device = _read_device(entry, values['protocol'], files, others)
+            if _join(devices, device):
+                continue
             seen[device.name] += 1
             if seen[device.name] > 1:
                 device = dataclasses.replace(device, name=f'{device.name} ({seen[device.name]})')
@@ -127,46 +166,18 @@ def read(models: Sequence[str], results: Sequence[str]) -> MeasuredGrid:
     return MeasuredGrid(tuple(devices), accuracies, tuple(notes))
 
 
-def key_of(card: dict[str, Any]) -> str | None:
-    """The entry of the grid that a card's file is, whatever its name; None if it is none.
-
-    Two networks are the same where the same is computed: names and what only training reads
-    (dropout, the statistics of BN) are left aside.
-
-    Raises:
-      ValueError: the card has no valid spec or input.
-    """
-    spec, scheme = from_dict(card.get('spec')), card.get('scheme')
-    try:
-        _, height, width, channels = card['input']['shape']
-    except (KeyError, TypeError, ValueError):
-        raise ValueError('it tells no input of shape [1, H, W, C]') from None
-    if height != width or channels != 3:
-        return None
-    form = card.get('hard_swish')
-    if not _has_hard_swish(spec):  # every form is one; the grid names it so
-        form = 'decomposed' if scheme == 'int8' else 'fused'
-    return _keys().get((_bare(spec), height, scheme, form))
+def _join(devices: list[DeviceResults], new: DeviceResults) -> bool:
+    """Adds results to those that the same device has of other files; False where there are none."""
+    for i, device in enumerate(devices):
+        joined = device.joined(new)
+        if joined:
+            devices[i] = joined
+            return True
+    return False
 
 
-@functools.cache
-def _keys() -> dict[tuple, str]:
-    return {
-        (_bare(entry.spec), entry.resolution, entry.scheme, entry.hard_swish): key
-        for key, entry in grid.ENTRIES.items()
-    }
-
-
-def _bare(spec: ModelSpec) -> ModelSpec:
-    """A network without its name and what only training reads."""
-    return dataclasses.replace(
-        spec, name='', dropout=0.0, batch_norm_momentum=0.99, batch_norm_epsilon=1e-3
-    )
-
-
-def _has_hard_swish(spec: ModelSpec) -> bool:
-    layers = [layer for layer in (spec.stem, *spec.blocks, spec.last, spec.features) if layer]
-    return any(layer.activation == 'hard_swish' for layer in layers)
+def _identity(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in _OF_THE_MOMENT}
 
 
 def _read_files(models: Sequence[str]) -> tuple[list[File], dict[str, str], list[str]]:
@@ -185,7 +196,9 @@ def _read_files(models: Sequence[str]) -> tuple[list[File], dict[str, str], list
             try:
                 sha256 = _text(card, 'sha256')
                 key = key_of(card)
-                file = File(key or '', path.name, sha256, _outputs(card), _accuracy(card))
+                task, classes = task_of(card), (_classes(card) if key else 0)
+                accuracy = _accuracy(card, task, classes)
+                file = File(key or '', path.name, sha256, task, classes, accuracy)
             except ValueError as error:
                 notes.append(f'{path}: left out, its card cannot be used: {error}')
                 continue
@@ -221,10 +234,13 @@ def _read_device(
         if file is None:
             notes.append(_why_no_row(latency, others))
             continue
-        rank = (file.outputs not in IMAGENET_OUTPUTS, not latency.xnnpack)
+        rank = (not file.as_in_the_paper, not latency.xnnpack)
         found.setdefault(file.key, []).append((rank, latency))
         if rank[0]:
-            notes.append(f'{latency.model}: has {file.outputs} classes, not 1000 as in the paper')
+            usual = CLASSES[file.task][0]
+            notes.append(
+                f'{latency.model}: has {file.classes} classes, not {usual} as in the paper'
+            )
     latencies = {}
     for key, candidates in found.items():
         (rank, best), *losers = sorted(candidates, key=lambda candidate: candidate[0])
@@ -233,7 +249,12 @@ def _read_device(
         if rank[1]:
             notes.append(f'{best.model}: {key} was measured without XNNPACK only')
     return DeviceResults(
-        entry['name'], entry['facts'], protocol, tuple(entry['warnings']), latencies, tuple(notes)
+        entry['name'],
+        entry['facts'],
+        (Together(frozenset(latencies), protocol),),
+        tuple(entry['warnings']),
+        latencies,
+        tuple(notes),
     )
 
 
@@ -243,7 +264,7 @@ def _why_no_row(latency: Latency, others: dict[str, str]) -> str:
     return f'{latency.model}: not matched, no card in --models has its SHA-256'
 
 
-def _accuracy(card: dict[str, Any]) -> Accuracy | None:
+def _accuracy(card: dict[str, Any], task: str, classes: int) -> Accuracy | None:
     """Of the file; of the float network where only that was evaluated and the file is float too."""
     evaluation = card.get('evaluation')
     if not isinstance(evaluation, dict):
@@ -251,15 +272,18 @@ def _accuracy(card: dict[str, Any]) -> Accuracy | None:
     figures = evaluation.get('file')
     if figures is None and card.get('scheme') == 'float32':
         figures = evaluation.get('float')
-    top1 = figures.get('top1') if isinstance(figures, dict) else None
-    if top1 is None:
+    metric = METRICS[task]
+    value = figures.get(metric) if isinstance(figures, dict) else None
+    if value is None:
         return None
-    if type(top1) not in (int, float) or not 0 <= top1 <= 1:  # NaN is not either
-        raise ValueError(f'its top1 is {top1!r}, expected a fraction from 0 to 1')
+    if type(value) not in (int, float) or not 0 <= value <= 1:  # NaN is not either
+        raise ValueError(f'its {metric} is {value!r}, expected a fraction from 0 to 1')
     examples, dataset = evaluation.get('examples'), _dataset(card)
-    official = dataset.startswith('imagenet2012') or examples == IMAGENET_EXAMPLES
-    comparable = official and _outputs(card) in IMAGENET_OUTPUTS
-    return Accuracy(float(top1), examples, dataset, comparable)
+    if task == 'classification':
+        official = dataset.startswith('imagenet2012') or examples == IMAGENET_EXAMPLES
+    else:
+        official = dataset.startswith('cityscapes')  # COCO's figures are of its test images
+    return Accuracy(float(value), examples, dataset, official and classes in CLASSES[task])
 
 
 def _dataset(card: dict[str, Any]) -> str:
@@ -269,7 +293,11 @@ def _dataset(card: dict[str, Any]) -> str:
     return str(dataset or 'an unnamed dataset')
 
 
-def _outputs(card: dict[str, Any]) -> int:
+def _classes(card: dict[str, Any]) -> int:
+    """How many classes a file tells apart; as many as it has labels, or says without any."""
+    if task_of(card) != 'classification':
+        labels, told = card.get('labels'), card.get('classes')
+        return len(labels) if isinstance(labels, list) else told if isinstance(told, int) else 0
     try:
         return int(card['output']['shape'][-1])
     except (KeyError, TypeError, ValueError, IndexError):

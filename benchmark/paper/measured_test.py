@@ -7,32 +7,17 @@ import pytest
 from benchmark import results
 from benchmark.device import Case
 from benchmark.latency import summarize, turn_of
-from benchmark.paper import grid
-from benchmark.paper.measured import key_of, read
+from benchmark.paper.measured import read
+from benchmark.paper.testing import card_of
 from benchmark.session import Protocol
-from mobilenet_v3.spec_file import to_dict
 
 LARGE = 'large_1_224_float32'
+DETECTOR, SEGMENTER = 'ssdlite_v3_320_float32', 'seg_v3_rf2_lr_aspp_128_1024x2048_float32'
 
 
-def card_of(key, **changes):
-    entry = grid.ENTRIES[key]
-    side = entry.resolution
+def evaluated(value, dataset='imagenet2012', examples=50_000, metric='top1'):
     return {
-        'name': key,
-        'scheme': entry.scheme,
-        'hard_swish': entry.hard_swish,
-        'spec': to_dict(entry.spec),
-        'input': {'shape': [1, side, side, 3]},
-        'output': {'shape': [1, 1000]},
-        'evaluation': None,
-        **changes,
-    }
-
-
-def evaluated(top1, dataset='imagenet2012', examples=50_000):
-    return {
-        'evaluation': {'examples': examples, 'file': {'top1': top1}},
+        'evaluation': {'examples': examples, 'file': {metric: value}},
         'config': {'data': {'dataset': dataset}},
     }
 
@@ -52,7 +37,7 @@ def folder(tmp_path):
                 (tmp_path / f'{name}.json').write_text(json.dumps({'sha256': sha256, **card}))
             return Case(f'{name}.tflite', tmp_path / f'{name}.tflite', sha256, 12)
 
-        def measure(self, name, cases, device='host', ms=2.0):
+        def measure(self, name, cases, device='host', ms=2.0, cpu='x', load=1.0):
             latencies = [
                 summarize(
                     [turn_of([ms])] * 6,
@@ -64,7 +49,8 @@ def folder(tmp_path):
                 )
                 for case in cases
             ]
-            entry = results.device_entry(device, {'cpu': 'x'}, [], cases, latencies)
+            facts = {'cpu': cpu, 'load_average_1min': load}
+            entry = results.device_entry(device, facts, [], cases, latencies)
             results.write_results(tmp_path / name, Protocol(), [entry])
             return str(tmp_path / name)
 
@@ -72,33 +58,6 @@ def folder(tmp_path):
             return read([str(tmp_path)], names)
 
     return Folder()
-
-
-@pytest.mark.parametrize('key', grid.ENTRIES)
-def test_a_card_is_its_entry_whatever_its_names_and_training(key):
-    spec = dataclasses.replace(
-        grid.ENTRIES[key].spec, name='mine', dropout=0.5, batch_norm_momentum=0.9
-    )
-    assert key_of(card_of(key, name='a', spec=to_dict(spec))) == key
-
-
-def test_a_network_without_hard_swish_has_one_form():
-    assert key_of(card_of('v2_1_224_float32', hard_swish='decomposed')) == 'v2_1_224_float32'
-    assert key_of(card_of('v2_1_224_int8', hard_swish='fused')) == 'v2_1_224_int8'
-
-
-@pytest.mark.parametrize(
-    'changes',
-    [
-        {'hard_swish': 'fused', 'scheme': 'int8'},  # cut to pieces: not the int8 of Table 4
-        {'scheme': 'float16'},
-        {'input': {'shape': [1, 224, 192, 3]}},
-        {'input': {'shape': [1, 224, 224, 1]}},
-        {'input': {'shape': [1, 200, 200, 3]}},
-    ],
-)
-def test_another_file_is_none_of_the_papers(changes):
-    assert key_of(card_of(LARGE, **changes)) is None
 
 
 def test_results_and_cards_are_joined_by_the_files_sum(folder):
@@ -116,6 +75,24 @@ def test_every_device_is_one_of_its_own_even_with_the_same_name(folder):
     devices = folder.read(*paths).devices
     assert [d.name for d in devices] == ['host', 'host (2)', 'host (3)']
     assert [d.latency(LARGE).median_ms for d in devices] == [1.0, 2.0, 3.0]
+
+
+def test_what_a_device_measured_another_time_stands_beside_it_without_ratios_between(folder):
+    first = [folder.add('a', card_of(LARGE)), folder.add('b', card_of(DETECTOR))]
+    second = [folder.add('c', card_of(SEGMENTER))]
+    paths = folder.measure('1.json', first), folder.measure('2.json', second, ms=9.0, load=7.5)
+    (device,) = folder.read(*paths).devices
+    assert device.name == 'host'
+    assert [device.latency(key).median_ms for key in (LARGE, DETECTOR, SEGMENTER)] == [2, 2, 9]
+    assert device.ratio(LARGE, DETECTOR).median == 1
+    assert device.ratio(SEGMENTER, LARGE) is device.ratio(LARGE, SEGMENTER) is None
+    assert [len(go.keys) for go in device.together] == [2, 1]
+
+
+def test_what_another_device_of_the_same_name_measured_stands_apart(folder):
+    cases = [folder.add('a', card_of(LARGE)), folder.add('b', card_of(SEGMENTER))]
+    paths = folder.measure('1.json', cases[:1]), folder.measure('2.json', cases[1:], cpu='y')
+    assert [d.name for d in folder.read(*paths).devices] == ['host', 'host (2)']
 
 
 def test_a_measured_file_without_a_row_is_named(folder):
@@ -142,6 +119,14 @@ def test_of_several_files_of_one_key_the_first_with_imagenets_classes_counts(fol
     }
 
 
+def test_a_detector_has_as_many_classes_as_its_card_has_labels(folder):
+    cells = folder.add('a', card_of(DETECTOR, labels=['a', 'b', 'c']))
+    coco = folder.add('b', card_of(DETECTOR, labels=[str(i) for i in range(80)]))
+    (device,) = folder.read(folder.measure('r.json', [cells, coco])).devices
+    assert device.latencies[DETECTOR].model == 'b.tflite'
+    assert 'a.tflite: has 3 classes, not 90 as in the paper' in device.notes
+
+
 def test_of_a_file_with_and_without_xnnpack_the_former_counts(folder):
     case = folder.add('a', card_of(LARGE))
     without = dataclasses.replace(case, name='a without', xnnpack=False)
@@ -155,8 +140,22 @@ def test_an_accuracy_on_other_images_is_not_comparable(folder):
     folder.add('a', card_of(LARGE, **evaluated(0.9, 'folder:mine', examples=400)))
     measured = folder.read(folder.measure('r.json', []))
     accuracy = measured.accuracies[LARGE]
-    assert (accuracy.top1, accuracy.comparable, accuracy.dataset) == (0.9, False, 'folder:mine')
+    assert (accuracy.value, accuracy.comparable, accuracy.dataset) == (0.9, False, 'folder:mine')
     assert measured.imagenet_top1(LARGE) is None
+
+
+@pytest.mark.parametrize(
+    ('key', 'metric', 'dataset', 'comparable'),
+    [
+        (SEGMENTER, 'miou', 'cityscapes', True),
+        (SEGMENTER, 'miou', 'folder:mine', False),
+        (DETECTOR, 'map', 'coco/2017', False),  # whose test images have no annotations
+    ],
+)
+def test_each_task_has_its_metric(folder, key, metric, dataset, comparable):
+    folder.add('a', card_of(key, **evaluated(0.7, dataset, 500, metric)))
+    accuracy = folder.read(folder.measure('r.json', [])).accuracies[key]
+    assert (accuracy.value, accuracy.examples, accuracy.comparable) == (0.7, 500, comparable)
 
 
 def test_an_accuracy_on_imagenet_goes_before_others(folder):

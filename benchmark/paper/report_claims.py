@@ -1,7 +1,7 @@
 """The paper's claims as Markdown, with what each device measured and what follows."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from benchmark.latency import Ratio
@@ -14,7 +14,12 @@ from benchmark.paper.claims import (
 )
 from benchmark.paper.grid import RESOLUTIONS, Entry
 from benchmark.paper.measured import DeviceResults, MeasuredGrid
-from benchmark.paper.paper_claims import ACCURACY_CLAIMS, COUNT_CLAIMS, LATENCY_CLAIMS
+from benchmark.paper.paper_claims import (
+    ACCURACY_CLAIMS,
+    CLAIM_GROUPS,
+    COUNT_CLAIMS,
+    LATENCY_CLAIMS,
+)
 from benchmark.paper.paper_tables import REPRODUCED_TOP1, paper_top1
 from benchmark.paper.tradeoffs import findings, resolution_is_open, same_latency
 from train.markdown import escape, markdown_table
@@ -48,9 +53,9 @@ def render(measured: MeasuredGrid) -> str:
     return '\n\n'.join(blocks)
 
 
-def summary(device: DeviceResults) -> str:
+def summary(device: DeviceResults, claims: Sequence[LatencyClaim] = LATENCY_CLAIMS) -> str:
     """How many claims about latency got which verdict on a device, in a line."""
-    verdicts = collections.Counter(judge_latency(claim, device)[1] for claim in LATENCY_CLAIMS)
+    verdicts = collections.Counter(judge_latency(claim, device)[1] for claim in claims)
     return '; '.join(
         f'{verdicts[verdict]} {verdict}'
         for verdict in get_args(Verdict)
@@ -81,9 +86,16 @@ def _not_decided(measured: MeasuredGrid) -> list[str]:
 
 
 def _latency(device: DeviceResults) -> list[str]:
+    blocks = []
+    for name, claims in CLAIM_GROUPS.items():
+        blocks += [f'{name}: {summary(device, claims)}.', _judged(claims, device)]
+    return blocks
+
+
+def _judged(claims: Sequence[LatencyClaim], device: DeviceResults) -> str:
     head = ['Claim', 'Source', 'claimed', 'ratio in the paper', 'ratio here [95 %]', 'effect']
     rows = []
-    for claim in LATENCY_CLAIMS:
+    for claim in claims:
         ratio, verdict = judge_latency(claim, device)
         rows.append(
             [
@@ -96,7 +108,7 @@ def _latency(device: DeviceResults) -> list[str]:
                 _verdict(claim, ratio, verdict),
             ]
         )
-    return [f'{summary(device)}.', markdown_table([*head, 'verdict'], rows, left=3)]
+    return markdown_table([*head, 'verdict'], rows, left=3)
 
 
 def _paper(ratios: Mapping[str, float]) -> str:

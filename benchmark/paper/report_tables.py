@@ -1,15 +1,14 @@
 """The paper's tables as Markdown, each cell of ours beside the paper's."""
 
 from benchmark.paper import grid
-from benchmark.paper.claims import madds
-from benchmark.paper.measured import MeasuredGrid
+from benchmark.paper.measured import Accuracy, MeasuredGrid
 from benchmark.paper.paper_tables import Cell, Column, Row, Table
-from mobilenet_v3.cost import count
 from train.markdown import escape, markdown_table
 
 MISSING = 'missing'
 NONE = '–'
-_ELSEWHERE = '‡'  # an accuracy that was not measured on ImageNet
+_ACCURACIES = ('top1', 'task')
+_ELSEWHERE = '‡'  # an accuracy that was not measured on the paper's images
 
 
 def render(table: Table, measured: MeasuredGrid) -> str:
@@ -21,7 +20,7 @@ def render(table: Table, measured: MeasuredGrid) -> str:
     rows = []
     for row in table.rows:
         cells = [
-            _cell(column, figure, row.key(column), measured)
+            _cell(table, column, figure, row.key(column), measured)
             for column, figure in zip(table.columns, row.figures, strict=True)
         ]
         cells[at:at] = [_latency(row, file, device.latencies) for device, _, file in devices]
@@ -38,25 +37,27 @@ def _title(column: Column) -> str:
     return column.title if column.quantity == 'text' else f'{column.title} (paper)'
 
 
-def _cell(column: Column, figure: Cell, key: str | None, measured: MeasuredGrid) -> str:
+def _cell(
+    table: Table, column: Column, figure: Cell, key: str | None, measured: MeasuredGrid
+) -> str:
     theirs = NONE if figure is None else str(figure)
     if column.quantity in ('text', 'latency'):
         return escape(theirs)
-    return f'{_ours(column, key, measured)} ({theirs})'
+    return f'{_ours(table, column, key, measured)} ({theirs})'
 
 
-def _ours(column: Column, key: str | None, measured: MeasuredGrid) -> str:
+def _ours(table: Table, column: Column, key: str | None, measured: MeasuredGrid) -> str:
     """What is known here of a file: counted of its network, or told by its card."""
     if key is None:
         return MISSING
-    if column.quantity == 'top1':
+    if column.quantity in _ACCURACIES:
         accuracy = measured.accuracies.get(key)
         if accuracy is None:
             return MISSING
-        mark = '' if accuracy.comparable else f' {_ELSEWHERE}'
-        return f'{accuracy.top1 * 100:.{column.digits}f}{mark}'
-    entry = grid.ENTRIES[key]
-    total = madds(entry) if column.quantity == 'madds' else count(entry.spec).params
+        mark = '' if _is_comparable(table, accuracy) else f' {_ELSEWHERE}'
+        return f'{accuracy.value * 100:.{column.digits}f}{mark}'
+    cost = grid.ENTRIES[key].cost()
+    total = cost.madds if column.quantity == 'madds' else cost.params
     return f'{total / column.scale:.{column.digits}f}'
 
 
@@ -65,15 +66,19 @@ def _latency(row: Row, file: int, latencies: dict) -> str:
     return f'{latencies[key].median_ms:.2f}' if key in latencies else MISSING
 
 
+def _is_comparable(table: Table, accuracy: Accuracy) -> bool:
+    return accuracy.comparable and not table.held_out
+
+
 def _elsewhere(table: Table, measured: MeasuredGrid) -> str:
-    """Where the accuracies come from that are not of ImageNet's validation images."""
-    if all(column.quantity != 'top1' for column in table.columns):
+    """Where the accuracies come from that are not of the paper's images."""
+    if all(column.quantity not in _ACCURACIES for column in table.columns):
         return ''
     found = {
-        str(row.figures[0]): measured.accuracies[key]
+        table.name_of(row): measured.accuracies[key]
         for row in table.rows
         for key in row.keys[:1]
-        if key in measured.accuracies and not measured.accuracies[key].comparable
+        if key in measured.accuracies and not _is_comparable(table, measured.accuracies[key])
     }
     if not found:
         return ''
@@ -81,4 +86,4 @@ def _elsewhere(table: Table, measured: MeasuredGrid) -> str:
         f'{name}: {escape(accuracy.dataset)}, {escape(accuracy.examples)} images'
         for name, accuracy in found.items()
     )
-    return f'{_ELSEWHERE} not comparable, not ImageNet’s 50,000 validation images: {sources}.'
+    return f'{_ELSEWHERE} not comparable, not {table.images}: {sources}.'

@@ -38,7 +38,7 @@ def curve_top1(measured: MeasuredGrid, keys: Iterable[str]) -> tuple[list[float]
 
 def reproduced_top1(key: str) -> float | None:
     """Percent of an independent training on ImageNet; None where there is none."""
-    entry = grid.ENTRIES[key]
+    entry = grid.CLASSIFIERS[key]
     if (entry.resolution, entry.scheme) != (224, 'float32'):
         return None
     return REPRODUCED_TOP1.get(entry.network, {}).get(entry.multiplier)
@@ -46,6 +46,6 @@ def reproduced_top1(key: str) -> float | None:
 
 def _same_function(key: str) -> tuple[str, ...]:
     """The key, and that of the file with fused h-swish, which computes the same in float."""
-    entry = grid.ENTRIES[key]
+    entry = grid.CLASSIFIERS[key]
     fused = dataclasses.replace(entry, hard_swish='fused').key
-    return (key, fused) if entry.scheme == 'float32' and fused in grid.ENTRIES else (key,)
+    return (key, fused) if entry.scheme == 'float32' and fused in grid.CLASSIFIERS else (key,)

@@ -16,7 +16,7 @@ def device(latencies_ms):
         key: summarize([turn_of([ms])] * 6, model=key, sha256=key, **rest)
         for key, ms in latencies_ms.items()
     }
-    return DeviceResults('host', {}, {}, (), latencies, ())
+    return DeviceResults('host', {}, (), (), latencies, ())
 
 
 def measured(**top1):

@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+
+from benchmark.paper import grid
+from benchmark.paper.card_key import key_of
+from benchmark.paper.testing import card_of
+from mobilenet_v3.spec_file import to_dict
+
+LARGE = 'large_1_224_float32'
+DETECTOR, SEGMENTER = 'ssdlite_v3_320_float32', 'seg_v3_rf2_lr_aspp_128_512x1024_float32'
+
+
+@pytest.mark.parametrize('key', grid.ENTRIES)
+def test_a_card_is_its_entry_whatever_its_names_and_training(key):
+    spec = dataclasses.replace(
+        grid.ENTRIES[key].spec, name='mine', dropout=0.5, batch_norm_momentum=0.9
+    )
+    assert key_of(card_of(key, name='a', spec=to_dict(spec))) == key
+
+
+def test_a_network_without_hard_swish_has_one_form():
+    assert key_of(card_of('v2_1_224_float32', hard_swish='decomposed')) == 'v2_1_224_float32'
+    assert key_of(card_of('v2_1_224_int8', hard_swish='fused')) == 'v2_1_224_int8'
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'hard_swish': 'fused', 'scheme': 'int8'},  # cut to pieces: not the int8 of Table 4
+        {'scheme': 'float16'},
+        {'input': {'shape': [1, 224, 192, 3]}},
+        {'input': {'shape': [1, 224, 224, 1]}},
+        {'input': {'shape': [1, 200, 200, 3]}},
+    ],
+)
+def test_another_file_is_none_of_the_papers(changes):
+    assert key_of(card_of(LARGE, **changes)) is None
+
+
+def test_a_card_without_a_task_is_a_classifiers():
+    card = card_of(LARGE)
+    del card['task'], card['gives']
+    assert key_of(card) == LARGE
+
+
+@pytest.mark.parametrize(
+    ('key', 'changes'),
+    [
+        (DETECTOR, {'gives': 'detections'}),  # with the suppression of boxes
+        (SEGMENTER, {'gives': 'labels'}),
+        (DETECTOR, {'head': None}),
+        (DETECTOR, {'task': 'classification', 'gives': 'logits', 'head': None}),
+        (DETECTOR, {'input': {'shape': [1, 320, 300, 3]}}),
+        (SEGMENTER, {'input': {'shape': [1, 1024, 512, 3]}}),
+    ],
+)
+def test_another_file_is_none_of_the_papers_with_heads(key, changes):
+    assert key_of(card_of(key, **changes)) is None
+
+
+def test_a_head_is_the_same_whatever_its_dropout_and_another_with_other_channels():
+    head = card_of(SEGMENTER)['head']
+    assert key_of(card_of(SEGMENTER, head={**head, 'dropout': 0.5})) == SEGMENTER
+    assert key_of(card_of(SEGMENTER, head={**head, 'filters': 64})) is None
+
+
+def test_a_task_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="its task is 'pose', expected one of classification, det"):
+        key_of(card_of(LARGE, task='pose'))
