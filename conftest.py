@@ -1,5 +1,6 @@
 """Fixtures that the tests of several rooms share; TensorFlow is imported by those that need it."""
 
+import ctypes
 import json
 import os
 import subprocess
@@ -308,6 +309,33 @@ def tiny_recipe():
         return c
 
     return make
+
+
+@pytest.fixture(scope='session')
+def mediapipe():
+    """The real thing, which is not in the lock: it and our other packages disagree about absl."""
+    from export import metadata
+
+    if not metadata.available():
+        pytest.skip(f'mediapipe is not installed: {metadata.INSTALL}')
+    if missing := missing_libraries():
+        pytest.skip(f'mediapipe needs libraries: apt install {" ".join(missing)}')
+    import mediapipe
+
+    return mediapipe
+
+
+def missing_libraries() -> list[str]:
+    """What a fresh Debian lacks; mediapipe's wheel does not say so."""
+    if not sys.platform.startswith('linux'):
+        return []
+    missing = []
+    for library, package in (('libEGL.so.1', 'libegl1'), ('libGLESv2.so.2', 'libgles2')):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing.append(package)
+    return missing
 
 
 @pytest.fixture(scope='session')

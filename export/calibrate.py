@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from export.batches import batch_size
 from export.graph import Graph, build
 from export.quantize import (
     Ranges,
@@ -24,6 +23,7 @@ from export.quantize import (
     to_pixel_grid,
 )
 from export.sensitivity import BATCH_SIZE, Sensitivity
+from train.data.pipeline import images_at_once
 
 FRACTIONS = (0.8, 0.6, 0.45, 0.33, 0.25, 0.18)  # of the range, to be tried
 MOST_SEARCHED = 40  # tensors; the others keep their extremes
@@ -64,7 +64,7 @@ def observe(graph: Graph, images: np.ndarray) -> Ranges:
             [(tf.reduce_min(outputs[name]), tf.reduce_max(outputs[name])) for name in names]
         )
 
-    size = batch_size(BATCH_SIZE, images.shape[1:])
+    size = images_at_once(BATCH_SIZE, images.shape[1:3])
     batches = range(0, len(images), size)
     values = np.stack([extremes(images[i : i + size]) for i in tqdm(batches, desc='observe')])
     lows, highs = values[:, :, 0].min(axis=0), values[:, :, 1].max(axis=0)  # [tensors]

@@ -4,21 +4,45 @@ import dataclasses
 import datetime
 import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import to_dict
-from train.tflite_file import dissect, open_interpreter, read_identity
+from train.tflite_file import dissect, named_outputs, open_interpreter, read_identity
 
 if TYPE_CHECKING:  # the benchmark reads cards without TensorFlow
     from train.run import Run
 
-PREPROCESSING = (
-    'RGB, central crop of {crop:g} of each side, bilinear resize to {height}×{width}, '
-    'value / 127.5 - 1; a uint8 input takes the pixels as they are'
-)
+PREPROCESSING = 'RGB, {cut}, bilinear resize to {height}×{width}, value / 127.5 - 1; {pixels}'
+PIXELS = 'a uint8 input takes the pixels as they are'
+# What of an image a network of each task sees.
+CUTS = {
+    'classification': 'central crop of {crop:g} of each side',
+    'detection': 'the whole image',
+    'segmentation': 'the whole image',
+}
+# How people write the metrics that are to grow.
+GOALS = {'top1': 'top-1', 'map': 'mAP', 'miou': 'mIoU'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a file gives.
+
+    Attributes:
+      name: as --outputs of the export has it.
+      activation: what its scores have gone through.
+      facts: more that a client has to know, plain JSON values.
+    """
+
+    name: str = 'logits'
+    activation: str = 'none (logits)'
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+LOGITS = Given()
 
 
 def make_card(
@@ -29,9 +53,9 @@ def make_card(
     step: int,
     evaluation: dict | None,
     labels: Sequence[str],
-    probabilities: bool,
     hard_swish: str,
     method: str | None,
+    given: Given = LOGITS,
 ) -> dict:
     """Describes an exported file, in plain JSON values.
 
@@ -40,27 +64,21 @@ def make_card(
       run: what it was trained as.
       scheme: 'float32', 'int8', …
       step: training steps of the checkpoint.
-      evaluation: as `export.verify.compare` returns it, and more; None where nobody evaluated it.
+      evaluation: as `export.verify` returns it, and more; None where nobody evaluated it.
       labels: the names of the classes.
-      probabilities: whether the file ends with a softmax.
       hard_swish: 'fused' or 'decomposed'.
       method: how an int8 file was quantized: 'ptq' or 'qat'.
+      given: what the file gives.
     """
     height, width = run.make_task().resolution
+    cut = CUTS[run.config.task].format(crop=run.config.augment.eval_crop)
     card = make_untrained_card(
-        model_path,
-        run.spec,
-        scheme=scheme,
-        probabilities=probabilities,
-        hard_swish=hard_swish,
-        method=method,
+        model_path, run.spec, scheme=scheme, hard_swish=hard_swish, method=method, given=given
     )
     return {
         **card,
         'task': run.config.task,
-        'preprocessing': PREPROCESSING.format(
-            crop=run.config.augment.eval_crop, height=height, width=width
-        ),
+        'preprocessing': PREPROCESSING.format(cut=cut, height=height, width=width, pixels=PIXELS),
         'evaluation': evaluation,
         'trained_steps': step,
         'config': run.to_state()['config'],
@@ -73,9 +91,9 @@ def make_untrained_card(
     spec: ModelSpec,
     *,
     scheme: str,
-    probabilities: bool,
     hard_swish: str,
     method: str | None,
+    given: Given = LOGITS,
 ) -> dict:
     """Describes a file whose network nobody has trained, good for its speed alone.
 
@@ -83,6 +101,9 @@ def make_untrained_card(
     """
     sha256, size_bytes = read_identity(model_path)
     interpreter = open_interpreter(model_path)
+    outputs = {name: _tensor(detail) for name, detail in named_outputs(interpreter).items()}
+    # Of one output its numbers stand beside what it is, of several under their names.
+    alone = next(iter(outputs.values())) if len(outputs) == 1 else {}
     return {
         'name': Path(model_path).stem,
         'scheme': scheme,
@@ -91,10 +112,10 @@ def make_untrained_card(
         'size_bytes': size_bytes,
         'sha256': sha256,
         'input': _tensor(interpreter.get_input_details()[0]),
-        'output': {
-            **_tensor(interpreter.get_output_details()[0]),
-            'activation': 'softmax' if probabilities else 'none (logits)',
-        },
+        'gives': given.name,
+        'output': {**alone, 'activation': given.activation},
+        **({} if alone else {'outputs': outputs}),
+        **given.facts,
         **dataclasses.asdict(dissect(model_path)),
         'evaluation': None,
         'trained_steps': 0,
@@ -119,9 +140,10 @@ def describe(model_path: str | os.PathLike, card: dict) -> str:
 
 
 def _describe_evaluation(evaluation: dict) -> list[str]:
+    goal = evaluation['goal']
+    file, floats, keras = (evaluation[side][goal] for side in ('file', 'float', 'keras'))
     parts = [
-        f'top-1 {evaluation["file"]["top1"]:.4f} (float {evaluation["float"]["top1"]:.4f}, '
-        f'Keras {evaluation["keras"]["top1"]:.4f})',
+        f'{GOALS.get(goal, goal)} {file:.4f} (float {floats:.4f}, Keras {keras:.4f})',
         f'agreement {evaluation["agreement"]:.4f}',
     ]
     if layers := evaluation.get('layers'):

@@ -14,7 +14,7 @@ from train.predictor import open_predictor
 def exported(tiny_trained, tiny_recipe, tmp_path_factory):
     """A folder with a float and an int8 file that give probabilities."""
     output = tmp_path_factory.mktemp('exported')
-    options = Options(str(output), ('int8',), method='ptq', probabilities=True)
+    options = Options(str(output), ('int8',), method='ptq', outputs='probabilities')
     export(tiny_trained, options, tiny_recipe())
     return output
 

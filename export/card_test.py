@@ -1,13 +1,15 @@
 import json
 
 import pytest
+import tensorflow as tf
 
-from export.card import describe, make_card, make_untrained_card
-from export.convert import convert_float
+from export.card import Given, describe, make_card, make_untrained_card
+from export.convert import Finish, convert_float
 from export.deploy import deploy_form
 from train.card_file import card_path, read_card, write_card
 
 EVALUATION = {
+    'goal': 'top1',
     'float': {'top1': 0.75},
     'keras': {'top1': 0.7},
     'file': {'top1': 0.5},
@@ -19,7 +21,7 @@ CARD = {'size_bytes': 2_500_000, 'partitions': 1, 'evaluation': EVALUATION}
 def test_a_card_is_plain_json_of_the_file_and_its_run(tiny_trained, tmp_path):
     path = tmp_path / 'tiny_float32.tflite'
     form = deploy_form(tiny_trained.model, hard_swish='fused')
-    path.write_bytes(convert_float(form, probabilities=True))
+    path.write_bytes(convert_float(form, Finish(tf.nn.softmax)))
     card = make_card(
         path,
         tiny_trained.run,
@@ -27,7 +29,7 @@ def test_a_card_is_plain_json_of_the_file_and_its_run(tiny_trained, tmp_path):
         step=8,
         evaluation=EVALUATION,
         labels=('a', 'b', 'c'),
-        probabilities=True,
+        given=Given('probabilities', 'softmax'),
         hard_swish='fused',
         method=None,
     )
@@ -55,7 +57,6 @@ def test_a_card_of_an_untrained_file_tells_of_nothing_but_the_file(tiny_trained,
         path,
         tiny_trained.run.spec,
         scheme='float32',
-        probabilities=False,
         hard_swish='fused',
         method=None,
     )

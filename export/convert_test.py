@@ -12,6 +12,8 @@ from mobilenet_v3 import build_backbone
 from mobilenet_v3.spec_file import load_model_spec
 from train.tflite_file import TFLiteModel, dissect, open_interpreter
 
+SOFTMAX = convert.Finish(tf.nn.softmax)
+
 DTYPES = {'uint8': np.uint8, 'int8': np.int8, 'float32': np.float32}
 
 
@@ -53,7 +55,7 @@ def test_int8_has_the_types_that_are_asked_for(quantized, write, io, soft_images
 
 @pytest.mark.parametrize('io', ['uint8', 'float32'])
 def test_probabilities_are_those_of_the_logits(quantized, write, io, soft_images):
-    path = write(convert.convert_int8(quantized, io=io, probabilities=True))
+    path = write(convert.convert_int8(quantized, SOFTMAX, io=io))
     anatomy = dissect(path)
     assert anatomy.ops['SOFTMAX'] == 1
     assert 'SOFTMAX' not in anatomy.float_ops
@@ -72,7 +74,7 @@ def test_float_is_the_models(tiny_model, write, soft_images):
         np.testing.assert_allclose(TFLiteModel(path)(images), expected, atol=1e-5)
         assert list(open_interpreter(path).get_input_details()[0]['shape']) == [1, 32, 32, 3]
         assert dissect(path).ops['HARD_SWISH'] == 7
-    path = write(convert.convert_float(tiny_model, probabilities=True))
+    path = write(convert.convert_float(tiny_model, SOFTMAX))
     np.testing.assert_allclose(TFLiteModel(path)(images), tf.nn.softmax(expected), atol=1e-5)
 
 
@@ -94,7 +96,7 @@ def test_the_other_schemes_answer_near_the_float_model(
     images = soft_images(8)
     fused = deploy_form(tiny_model, hard_swish='fused')
     decomposed = deploy_form(tiny_model, hard_swish='decomposed')
-    options = {'probabilities': probabilities}
+    options = {'finish': SOFTMAX if probabilities else convert.AS_IT_IS}
     schemes = {
         'int16': (0.1, convert.convert_int16(decomposed, iter(images), **options)),
         'dynamic': (0.3, convert.convert_dynamic(fused, **options)),

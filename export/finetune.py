@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from configs.quantize import PARTS
 from export.graph import Graph, build
+from export.products import PRODUCTS
 from export.quantize import (
     HALF_STEP,
     Observing,
@@ -15,11 +16,11 @@ from export.quantize import (
     to_pixel_grid,
 )
 from train import loop
-from train.data.pipeline import Batch
+from train.data.pipeline import Batch, images_at_once
 from train.data.source import Source
-from train.distill import check_distill, checksum, taught_loss
+from train.distill import check_distill, checksum
 from train.run import Run
-from train.task import Task
+from train.task import Outputs, Task
 
 
 class QuantizedTask:
@@ -57,12 +58,20 @@ class QuantizedTask:
         """The task's batch, as a quantized network takes it."""
         return _on_grid(self._task.eval_batch(batch))
 
-    def loss(self, outputs: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The task's loss and cross-entropy with the float network's answers, [N]."""
+    def loss(self, outputs: Outputs, batch: Batch) -> tf.Tensor:
+        """The task's loss and the distance to the float network's answers, [N]."""
         if self._teacher is None:
             return self._task.loss(outputs, batch)
         taught = self._teacher(batch['image'] + HALF_STEP, training=False)
-        return taught_loss(self._task, outputs, batch, taught)
+        return imitating_loss(self._task, outputs, batch, taught)
+
+
+def imitating_loss(task: Task, outputs: Outputs, batch: Batch, taught: Outputs) -> tf.Tensor:
+    """The task's loss and the distance to the float network's answers, as config.distill weighs, [N]."""
+    distill = task.config.distill
+    imitation = PRODUCTS[task.config.task].imitation
+    far = imitation(outputs, taught, batch, distill.temperature)
+    return (1.0 - distill.weight) * task.loss(outputs, batch) + distill.weight * far
 
 
 def finetune(
@@ -125,12 +134,23 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examp
             config[part] = recipe[part]
     check_distill(config.distill)
     config.train.class_weights = run.config.train.class_weights
+    config.train.batch_size = min(config.train.batch_size, _images_of_run(run.config))
+    config.eval.batch_size = images_at_once(config.eval.batch_size, config.model.resolution)
+    config.segmentation.crop = ()  # what is quantized has the size of the file
     config.quantize.source = checksum(model)
     full = config.quantize.full_rate_images
     if full < 1:
         raise ValueError(f'config.quantize.full_rate_images is {full}; expected at least 1')
     config.schedule.learning_rate *= min(1.0, num_examples / full)
     return Run(config, run.spec, run.labels)
+
+
+def _images_of_run(config: ConfigDict) -> int:
+    """How many images of the file's size are no more pixels than the float network's batches."""
+    height, width = config.model.resolution
+    crop = config.segmentation.crop if config.task == 'segmentation' else ()
+    rows, columns = crop or (height, width)
+    return max(1, config.train.batch_size * rows * columns // (height * width))
 
 
 def _on_grid(batch: Batch) -> Batch:

@@ -1,46 +1,18 @@
-import ctypes
 import importlib.util
 import io
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 
 from export import metadata
-from export.metadata import add_metadata, read_metadata
+from export.mediapipe_tasks import image_classifier
+from export.metadata import add_metadata
+from export.metadata_reader import read_metadata
 from train.tflite_file import TFLiteModel, dissect
 
 LABELS = ['tench', 'crane', 'Schäfer hund', 'crane', ' 猫 ']  # as ImageNet: one name twice
 SIZE = (24, 40)
-
-
-def missing_libraries():
-    """What a fresh Debian lacks; the wheel does not say so."""
-    if not sys.platform.startswith('linux'):
-        return []
-    missing = []
-    for library, package in (('libEGL.so.1', 'libegl1'), ('libGLESv2.so.2', 'libgles2')):
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            missing.append(package)
-    return missing
-
-
-MISSING = missing_libraries()
-
-
-@pytest.fixture(scope='session')
-def mediapipe():
-    """The real thing, which is not in the lock: it and our other packages disagree about absl."""
-    if not metadata.available():
-        pytest.skip(f'mediapipe is not installed: {metadata.INSTALL}')
-    if MISSING:
-        pytest.skip(f'mediapipe needs libraries: apt install {" ".join(MISSING)}')
-    import mediapipe
-
-    return mediapipe
 
 
 @pytest.fixture(scope='session')
@@ -91,10 +63,10 @@ def _pixels(seed):
 
 def pack(content, **changes):
     arguments = {
+        'task': image_classifier('softmax'),
         'name': 'small',
         'description': 'Tells birds.',
         'labels': LABELS,
-        'probabilities': True,
     }
     return add_metadata(content, **(arguments | changes))
 
@@ -106,7 +78,8 @@ def test_mediapipe_gives_the_labels_and_scores_of_the_interpreter(
     from mediapipe.tasks.python import BaseOptions, vision
 
     path = tmp_path / 'packed.tflite'
-    path.write_bytes(pack(contents[kind], probabilities=kind != 'logits'))
+    activation = 'none' if kind == 'logits' else 'softmax'
+    path.write_bytes(pack(contents[kind], task=image_classifier(activation)))
     ours = TFLiteModel(path)
     options = vision.ImageClassifierOptions(
         base_options=BaseOptions(model_asset_path=str(path)), max_results=len(LABELS)
@@ -148,7 +121,7 @@ def test_the_metadata_comes_back(mediapipe, contents):
         'name': 'small',
         'description': 'Tells birds.',
         'labels': LABELS,
-        'output': 'probability',
+        'outputs': ['probability'],
         'normalization': {'mean': [127.5], 'std': [127.5]},
     }
     # As MediaPipe itself reads it.
@@ -172,9 +145,10 @@ def test_nothing_is_complained_about_at_exit(mediapipe, contents, tmp_path, run_
     path.write_bytes(contents['uint8'])
     code = f"""
 from pathlib import Path
+from export.mediapipe_tasks import image_classifier
 from export.metadata import add_metadata
 content = Path({str(path)!r}).read_bytes()
-add_metadata(content, name='', description='', labels=list('abcde'), probabilities=True)
+add_metadata(content, image_classifier('none'), name='', description='', labels=list('abcde'))
 """
     result = run_python('-c', code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -202,7 +176,7 @@ def test_labels_that_would_not_come_back_are_refused(contents, label):
     ('kind', 'message'),
     [
         ('int8', r'the input is int8, MediaPipe takes uint8 and float32; export with --io=uint8'),
-        ('two', r'the file has 1 inputs and 2 outputs, expected one image and one score a class'),
+        ('two', r'the file has 2 outputs, expected one score a class; give a classification file'),
         ('gray', r'the input is \[1, 8, 8, 1\], MediaPipe feeds one RGB image'),
         ('map', r'the output is \[1, 24, 40, 3\], expected \[1, classes\]'),
     ],

@@ -8,10 +8,10 @@ import tensorflow as tf
 import tf_keras
 from tqdm import tqdm
 
-from export.batches import batch_size
 from export.quantize import layer_configs, to_pixel_grid
 from export.quantizers import Quantizer, SharedQuantizer, WeightQuantizer
 from mobilenet_v3.layers import Resize
+from train.data.pipeline import images_at_once
 
 BATCH_SIZE = 16
 
@@ -33,7 +33,7 @@ class Sensitivity:
         outputs = [_before_resizing(tensor) for tensor in tf.nest.flatten(model.output)]
         self._model = tf_keras.Model(model.input, outputs)
         self._configs = layer_configs(model)
-        size = batch_size(BATCH_SIZE, images.shape[1:])
+        size = images_at_once(BATCH_SIZE, images.shape[1:3])
         self._batches = [to_pixel_grid(images[i : i + size]) for i in range(0, len(images), size)]
         with self._rounding_only():
             self._expected = self._answers()

@@ -14,21 +14,24 @@ import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
 
-from export import convert, layers, metadata, verify
+from export import convert, layers, metadata
 from export.calibrate import Loss, calibrate
 from export.card import make_card
 from export.deploy import HardSwishForm, deploy_form, deploy_graph
-from export.finetune import finetune, quantized_run
+from export.finetune import finetune, imitating_loss, quantized_run
 from export.graph import Graph, build
+from export.mediapipe_tasks import MediaPipeTask
+from export.products import PRODUCTS
 from export.quantize import Ranges, quantized_model, to_pixel_grid
 from export.sensitivity import Sensitivity
 from export.start import Trained
+from export.verify import Verifier
 from export.whole_numbers import whole_number_model
 from train.card_file import write_card
-from train.data.pipeline import concatenate
-from train.distill import taught_loss
+from train.data.pipeline import images_at_once
 from train.files import write_file, write_json
 from train.run import Run
+from train.task import Outputs
 
 Method = Literal['qat', 'ptq']
 SCHEMES = ('int8', 'int16x8', 'dynamic', 'float16')
@@ -44,7 +47,7 @@ class Options:
       schemes: of SCHEMES, beside float32.
       method: 'qat' trains the int8 network after calibration, 'ptq' does not.
       io: type of the int8 file's input and output.
-      probabilities: whether files end with a softmax.
+      outputs: what files give, of the task's `export.products`; '' is the task's first.
       hard_swish: 'auto' is fused where activations are floats and decomposed where they are not.
       metadata: whether files carry what MediaPipe Tasks asks for.
       labels: names of the classes for metadata and card, where they are not the dataset's.
@@ -54,7 +57,7 @@ class Options:
     schemes: tuple[str, ...] = ()
     method: Method = 'qat'
     io: convert.IOType = 'uint8'
-    probabilities: bool = False
+    outputs: str = ''
     hard_swish: Literal['auto'] | HardSwishForm = 'auto'
     metadata: bool = False
     labels: tuple[str, ...] | None = None
@@ -109,9 +112,9 @@ class _Stage:
         self._trained, self._options, self._strategy = trained, options, strategy
         self._recipe = recipe
         self._task = trained.run.make_task()
-        self._float = verify.make_reference(
-            functools.partial(trained.model, training=False), self._task, trained.source.val
-        )
+        self._products = PRODUCTS[trained.run.config.task]
+        self._product = self._products.make(options.outputs, self._task)
+        self._verifier = Verifier(self._task, self._products, self._product, trained.source.val)
 
     def write(self, scheme: str) -> str | None:
         """Converts, writes, verifies and describes one file; None where training was stopped."""
@@ -120,9 +123,7 @@ class _Stage:
             quantized = self._quantized(form)
             if quantized is None:
                 return None
-            content = convert.convert_int8(
-                quantized, io=self._options.io, probabilities=self._options.probabilities
-            )
+            content = convert.convert_int8(quantized, self._product.finish, io=self._options.io)
         else:
             quantized, content = None, self._convert(scheme, form)
         path = self._path(scheme, form)
@@ -137,9 +138,9 @@ class _Stage:
             step=self._trained.step,
             evaluation=evaluation,
             labels=self._options.labels or self._trained.run.labels,
-            probabilities=self._options.probabilities,
             hard_swish=form,
             method=self._options.method if scheme == 'int8' else None,
+            given=self._product.given,
         )
         write_card(path, card)
         return path
@@ -152,22 +153,20 @@ class _Stage:
 
     def _path(self, scheme: str, form: HardSwishForm) -> str:
         other = '' if self._options.hard_swish == 'auto' else f'_{form}'
-        return os.path.join(
-            self._options.output, f'{self._trained.run.spec.name}_{scheme}{other}.tflite'
-        )
+        name = f'{self._trained.run.spec.name}_{scheme}{other}{self._product.suffix}.tflite'
+        return os.path.join(self._options.output, name)
 
     def _convert(self, scheme: str, form: HardSwishForm) -> bytes:
         model = deploy_form(self._trained.model, hard_swish=form)
-        probabilities = self._options.probabilities
+        finish = self._product.finish
         if scheme == 'int16x8':
-            images = self._calibration_batch['image']
-            return convert.convert_int16(model, images, probabilities=probabilities)
+            return convert.convert_int16(model, self._calibration_batch['image'], finish)
         converters: dict[str, Callable[..., bytes]] = {
             'float32': convert.convert_float,
             'dynamic': convert.convert_dynamic,
             'float16': convert.convert_float16,
         }
-        return converters[scheme](model, probabilities=probabilities)
+        return converters[scheme](model, finish)
 
     def _quantized(self, form: HardSwishForm) -> tf_keras.Model | None:
         """The quantized model, calibrated and, where it is asked for, trained."""
@@ -201,14 +200,21 @@ class _Stage:
             saved = json.loads(path.read_text(encoding='utf-8'))
             if saved.get('made_of') == made_of:
                 return {name: (low, high) for name, (low, high) in saved['ranges'].items()}
+        count = self._search_count
         ranges = calibrate(
             graph,
             self._calibration_batch['image'],
-            search_images=quantize.search_images,
-            loss=self._search_loss(graph, quantize.search_images),
+            search_images=count,
+            loss=self._search_loss(graph, count),
         )
         write_json(path, {'made_of': made_of, 'ranges': ranges})
         return ranges
+
+    @property
+    def _search_count(self) -> int:
+        """Of how many images all answers are held at once."""
+        count = self._recipe.quantize.search_images
+        return images_at_once(count, self._task.resolution) if count else 0
 
     def _search_loss(self, graph: Graph, count: int) -> Loss | None:
         """The loss of training, of the answers to the first calibration images."""
@@ -217,54 +223,54 @@ class _Stage:
         task = self._quantized_run.make_task()
         batch = {name: values[:count] for name, values in self._calibration_batch.items()}
         taught = build(graph)(batch['image'], training=False)
-        return lambda answers: tf.reduce_mean(taught_loss(task, answers, batch, taught))
+        return lambda answers: tf.reduce_mean(imitating_loss(task, answers, batch, taught))
 
     def _calibration_checksum(self) -> str:
         digest = hashlib.sha256()
-        for name in ('image', 'label'):
-            digest.update(self._calibration_batch[name].tobytes())
+        for _, values in sorted(self._calibration_batch.items()):
+            digest.update(values.tobytes())
         return digest.hexdigest()
 
     @functools.cached_property
     def _calibration_batch(self) -> dict[str, np.ndarray]:
         """Examples of the training set as evaluation sees them, in a fixed random order."""
         task, train = self._task, self._trained.source.train
-        count = min(self._recipe.quantize.calibration_images, train.num_examples)
+        count = images_at_once(self._recipe.quantize.calibration_images, task.resolution)
+        count = min(count, train.num_examples)
         examples = train.shuffled(0, 0).take(count).map(task.eval_example)
-        batches = list(examples.batch(16).map(task.eval_batch).as_numpy_iterator())
-        return concatenate(batches)
+        shapes = {name: spec.shape for name, spec in examples.element_spec.items()}
+        filling = {
+            name: tf.cast(self._products.padding.get(name, 0), spec.dtype)
+            for name, spec in examples.element_spec.items()
+        }
+        # As one batch: examples of different sizes are filled up to the largest of all.
+        whole = examples.padded_batch(count, shapes, filling)
+        return next(whole.map(task.eval_batch).as_numpy_iterator())
 
     def _with_metadata(self, content: bytes, scheme: str) -> bytes:
-        if not self._options.metadata:
+        reader = self._product.mediapipe
+        if not self._options.metadata or not isinstance(reader, MediaPipeTask):
             return content
         run = self._trained.run
         return metadata.add_metadata(
             content,
+            reader,
             name=run.spec.name,
             description=f'{run.spec.name}, {scheme}, trained on {run.config.data.dataset}',
             labels=self._options.labels or run.labels,
-            probabilities=self._options.probabilities,
         )
 
     def _verify(self, path: str, quantized: tf_keras.Model | None) -> dict:
-        reference, probabilities = self._float, self._options.probabilities
+        floats = functools.partial(self._trained.model, training=False)
+        whole = None
         if quantized is not None:
             answers_of = whole_number_model(quantized)
-            reference = verify.make_reference(
-                lambda images: answers_of(to_pixel_grid(images)),
-                self._task,
-                self._trained.source.val,
-            )
-        answers = verify.run_file(path, reference, probabilities=probabilities)
-        evaluation = verify.compare(answers, reference, probabilities=probabilities)
-        evaluation['float'] = self._float.metrics
-        evaluation['agreement_with_float'] = verify.agreement(
-            answers.statistics, self._float.statistics
-        )
-        if quantized is not None:
-            others = verify.run_file(path, reference, probabilities=probabilities, delegate=False)
-            evaluation['kernels'] = verify.compare_kernels(answers, others)
-        return evaluation
+
+            def whole(images: tf.Tensor) -> Outputs:
+                return answers_of(to_pixel_grid(images))
+
+        evaluation = self._verifier.verify(path, floats, whole)
+        return {**evaluation, 'agreement_is': self._products.agreement_is}
 
     def _compare_layers(self, path: str, quantized: tf_keras.Model) -> dict:
         """Writes the table and the plot of all layers; what the card says of them."""
@@ -272,7 +278,7 @@ class _Stage:
         differences = layers.compare_layers(
             quantized, Path(path).read_bytes(), images[:LAYER_IMAGES]
         )
-        ranking = Sensitivity(quantized, images[: self._recipe.quantize.search_images]).ranking()
+        ranking = Sensitivity(quantized, images[: self._search_count]).ranking()
         stem = os.path.splitext(path)[0]
         table = layers.layers_table(differences, dict(ranking))
         write_file(f'{stem}_layers.md', table.encode())
@@ -302,6 +308,10 @@ def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
             '--hard_swish=fused does not go with --scheme=int16x8: TFLite has no int16 HARD_SWISH; '
             'use --hard_swish=auto'
         )
+    task = trained.run.make_task()
+    reader = PRODUCTS[task.config.task].make(options.outputs, task).mediapipe
+    if options.metadata and isinstance(reader, str):
+        raise ValueError(f'--metadata does not go with these outputs: {reader}')
     if options.metadata and options.io == 'int8' and 'int8' in options.schemes:
         raise ValueError(
             '--metadata does not go with --io=int8, which MediaPipe refuses; use uint8'

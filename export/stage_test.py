@@ -148,7 +148,7 @@ def test_int8_takes_and_gives_the_types_that_are_asked_for(
 def test_probabilities_are_the_softmax_of_the_logits(
     tiny_trained, tiny_recipe, output, exported, soft_images
 ):
-    options = Options(str(output), ('int8',), method='ptq', probabilities=True)
+    options = Options(str(output), ('int8',), method='ptq', outputs='probabilities')
     export(tiny_trained, options, tiny_recipe())
     images = soft_images(4)
     for scheme, tolerance in (('float32', 1e-5), ('int8', 1 / 256)):
@@ -422,7 +422,7 @@ def test_mediapipe_loads_the_packed_files(packed, exported, soft_images):
         path = packed / f'tiny_{scheme}.tflite'
         found = metadata.read_metadata(path.read_bytes())
         assert found['labels'] == ['x', 'y', 'z']
-        assert found['output'] == 'logit'
+        assert found['outputs'] == ['logit']
         assert card(packed, scheme)['sha256'] != card(exported, scheme)['sha256']
         scores = TFLiteModel(exported / path.name)(images)
         options = vision.ImageClassifierOptions(

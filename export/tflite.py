@@ -34,7 +34,12 @@ def define_flags() -> None:
     flags.DEFINE_list('scheme', ['int8'], 'Of int8, int16x8, dynamic, float16.')
     flags.DEFINE_enum('method', 'qat', ['qat', 'ptq'], 'int8: with training, or without.')
     flags.DEFINE_enum('io', 'uint8', ['uint8', 'int8', 'float32'], 'int8: input and output.')
-    flags.DEFINE_enum('outputs', 'logits', ['logits', 'probabilities'], 'What files give.')
+    flags.DEFINE_string(
+        'outputs',
+        '',
+        'What files give. Classification: logits or probabilities; detection: detections, '
+        'fast_detections or raw; segmentation: logits, probabilities or labels. The first is usual.',
+    )
     flags.DEFINE_enum(
         'hard_swish', 'auto', ['auto', 'fused', 'decomposed'], 'auto: float fused, int8 decomposed.'
     )
@@ -67,7 +72,7 @@ def main() -> None:
         schemes=tuple(FLAGS.scheme) if FLAGS.quantize else (),
         method=FLAGS.method,
         io=FLAGS.io,
-        probabilities=FLAGS.outputs == 'probabilities',
+        outputs=FLAGS.outputs,
         hard_swish=FLAGS.hard_swish,
         metadata=FLAGS.metadata,
         labels=read_labels(FLAGS.labels) if FLAGS.labels else None,

@@ -1,122 +1,128 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from export import verify
-from export.convert import convert_float
-from export.deploy import deploy_form
-from export.verify import Answers, Reference, agreement, compare, compare_kernels
+from export.calibrate import observe
+from export.convert import convert_float, convert_int8
+from export.deploy import deploy_form, deploy_graph
+from export.products import PRODUCTS
+from export.quantize import quantized_model, to_pixel_grid
+from export.verify import Verifier
+from export.whole_numbers import whole_number_model
+from train.file_forms import FORMS, FileForm
 
+PRODUCTS_OF = PRODUCTS['classification']
 OUTPUTS = np.array([[1.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
 
 
-class HandMade:
-    """A task whose label is always 0."""
-
-    labels = ('a', 'b', 'c')
-
-    def statistics(self, outputs, batch):
-        top = tf.argmax(outputs, axis=1)
-        return {'prediction': top, 'top1': tf.cast(top == 0, tf.float32)}
-
-    def metrics(self, statistics):
-        return {'top1': float(np.mean(statistics['top1']))}
+def verifier(trained, outputs='logits', **changes):
+    task = trained.run.make_task()
+    product = dataclasses.replace(PRODUCTS_OF.make(outputs, task), **changes)
+    return Verifier(task, PRODUCTS_OF, product, trained.source.val)
 
 
-def answers(outputs, scale=0.0):
-    task = HandMade()
-    statistics = {n: np.asarray(v) for n, v in task.statistics(tf.constant(outputs), {}).items()}
-    return Answers(outputs, scale, statistics, task.metrics(statistics))
-
-
-@pytest.fixture
-def reference():
-    """Two batches of two images, the last of which is a filling."""
-    padded = np.concatenate([OUTPUTS, [[9.0, 9.0, 9.0]]]).astype(np.float32)
-    weights = np.float32([1, 1, 1, 0])
-    batches = tf.data.Dataset.from_tensor_slices({'weight': weights}).batch(2)
-    right = answers(OUTPUTS)
-    outputs = [padded[:2], padded[2:]]
-    return Reference(HandMade(), batches, outputs, right.metrics, right.statistics)
-
-
-def test_the_same_answers_agree(reference):
-    found = compare(answers(OUTPUTS), reference)
-    assert found == {
-        'examples': 3,
-        'keras': {'top1': pytest.approx(1 / 3)},
-        'file': {'top1': pytest.approx(1 / 3)},
-        'agreement': 1.0,
-        'max_difference': 0.0,
-        'mean_difference': 0.0,
-    }
-
-
-def test_differences_are_counted_in_values_and_in_steps(reference):
-    changed = OUTPUTS.copy()
-    changed[0] = [0.0, 0.0, 0.5]  # another class, one value off by 1
-    changed[1, 1] = 1.8  # the same class, off by 0.2
-    found = compare(answers(changed, scale=0.1), reference)
-    assert found['agreement'] == pytest.approx(2 / 3)
-    assert found['max_difference'] == pytest.approx(1.0)
-    assert found['mean_difference'] == pytest.approx(1.2 / 9)
-    assert found['mean_steps'] == pytest.approx(12 / 9)
-    assert found['file'] == {'top1': 0.0}
-
-
-def test_probabilities_are_compared_with_the_softmax(reference):
-    shares = tf.nn.softmax(OUTPUTS).numpy()
-    found = compare(answers(shares), reference, probabilities=True)
-    assert found['max_difference'] == pytest.approx(0.0, abs=1e-7)
-    assert found['agreement'] == 1.0
-
-
-def test_a_file_is_compared_with_itself():
-    found = compare_kernels(answers(OUTPUTS, 0.5), answers(OUTPUTS + 0.25, 0.5))
-    assert found['agreement'] == 1.0
-    assert found['mean_difference'] == 0.25
-    assert found['mean_steps'] == 0.5
-    assert found['without_xnnpack'] == {'top1': pytest.approx(1 / 3)}
-    assert 'mean_steps' not in compare_kernels(answers(OUTPUTS), answers(OUTPUTS))
-
-
-def test_agreement_is_of_predictions():
-    one, other = ({'prediction': np.array(p)} for p in ([0, 1, 2, 3], [0, 1, 0, 0]))
-    assert agreement(one, one) == 1.0
-    assert agreement(one, other) == 0.5
-
-
-# ------------------------------------------------------------------------- the real thing
+def floats(trained):
+    return lambda images: trained.model(images, training=False)
 
 
 @pytest.fixture(scope='module')
-def real(tiny_trained):
-    task, split = tiny_trained.run.make_task(), tiny_trained.source.val
-    return verify.make_reference(lambda x: tiny_trained.model(x, training=False), task, split)
+def files(tiny_trained, soft_images, tmp_path_factory):
+    """A float file of logits, one of probabilities, an int8 file, and what that was made of."""
+    folder = tmp_path_factory.mktemp('files')
+    form = deploy_form(tiny_trained.model, hard_swish='fused')
+    (folder / 'logits.tflite').write_bytes(convert_float(form))
+    product = PRODUCTS_OF.make('probabilities', tiny_trained.run.make_task())
+    (folder / 'probabilities.tflite').write_bytes(convert_float(form, product.finish))
+    graph = deploy_graph(tiny_trained.model, hard_swish='decomposed')
+    quantized = quantized_model(graph, observe(graph, soft_images(16)))
+    (folder / 'int8.tflite').write_bytes(convert_int8(quantized))
+    return folder, quantized
 
 
 @pytest.mark.parametrize('batch_size', [2, 50])
-def test_every_image_counts_once(tiny_trained, monkeypatch, batch_size, real):
-    monkeypatch.setattr(verify, 'BATCH_SIZE', batch_size)
-    task, split = tiny_trained.run.make_task(), tiny_trained.source.val
-    found = verify.make_reference(lambda x: tiny_trained.model(x, training=False), task, split)
-    assert len(found.statistics['prediction']) == split.num_examples == 7
-    assert found.metrics == pytest.approx(real.metrics)
-
-
-@pytest.mark.parametrize('probabilities', [False, True])
-@pytest.mark.parametrize('delegate', [False, True])
-def test_a_file_of_logits_or_probabilities_answers_as_keras(
-    tiny_trained, real, tmp_path, probabilities, delegate
-):
-    form = deploy_form(tiny_trained.model, hard_swish='fused')
-    path = tmp_path / 'model.tflite'
-    path.write_bytes(convert_float(form, probabilities=probabilities))
-    found = verify.run_file(path, real, probabilities=probabilities, delegate=delegate)
-    assert found.outputs.shape == (7, 3)
-    assert found.scale == 0
+@pytest.mark.parametrize('outputs', ['logits', 'probabilities'])
+def test_a_float_file_answers_as_keras(tiny_trained, files, monkeypatch, outputs, batch_size):
+    monkeypatch.setattr(verify, 'BATCH_SIZE', batch_size)  # 7 images: the last batch is filled
+    path = files[0] / f'{outputs}.tflite'
+    found = verifier(tiny_trained, outputs).verify(path, floats(tiny_trained))
+    assert found['examples'] == tiny_trained.source.val.num_examples == 7
+    assert found['goal'] == 'top1'
+    assert found['keras'] == found['float']
     # The loss, too: the logarithms of probabilities are logits.
-    assert found.metrics == pytest.approx(real.metrics, rel=1e-4)
-    result = compare(found, real, probabilities=probabilities)
-    assert result['agreement'] == 1.0
-    assert result['max_difference'] < 1e-4
+    assert found['file'] == pytest.approx(found['float'], rel=1e-4)
+    assert found['agreement'] == found['agreement_with_float'] == 1.0
+    assert 0 < found['mean_difference'] <= found['max_difference'] < 1e-4
+    assert not {'mean_steps', 'kernels'} & found.keys()
+
+
+def test_an_int8_file_is_compared_with_whole_numbers_floats_and_other_kernels(tiny_trained, files):
+    folder, quantized = files
+    whole = whole_number_model(quantized)
+    found = verifier(tiny_trained).verify(
+        folder / 'int8.tflite', floats(tiny_trained), lambda images: whole(to_pixel_grid(images))
+    )
+    assert found['keras'] != found['float']
+    assert found['file'] == pytest.approx(found['keras'], rel=1e-4)
+    assert found['agreement'] == 1.0
+    assert found['mean_steps'] < 0.01
+    kernels = found['kernels']
+    assert kernels['without_xnnpack'].keys() == found['file'].keys()
+    # They round sums twice; random weights make much of it.
+    assert 0 < kernels['mean_steps'] < 10
+    assert kernels['mean_steps'] > found['mean_steps']
+
+
+class FileOfOutputs:
+    """Stands for a file: it answers with rows of OUTPUTS that were changed."""
+
+    def __init__(self, changes, scale):
+        self.outputs, self.seen = OUTPUTS + changes, 0
+        self.output_scales = {'output_0': scale}
+
+    def __call__(self, images):
+        first, self.seen = self.seen, self.seen + len(images)
+        return np.concatenate([self.outputs, self.outputs, self.outputs])[first : self.seen]
+
+
+@pytest.fixture
+def answers_of(tiny_trained, monkeypatch):
+    """Verifies a file that differs from a network in known numbers."""
+
+    def run(changes, scale=0.0):
+        monkeypatch.setattr(verify, 'TFLiteModel', lambda *a, **k: FileOfOutputs(changes, scale))
+        monkeypatch.setitem(FORMS, 'classification', lambda *a: FileForm(3, lambda given: given))
+        monkeypatch.setattr(verify, 'BATCH_SIZE', 3)
+        answers = np.concatenate([OUTPUTS, OUTPUTS, OUTPUTS])
+        rows = tf.Variable(0)
+
+        def network(images):
+            first = tf.identity(rows)
+            rows.assign_add(tf.shape(images)[0])
+            return tf.constant(answers)[first : first + 3]
+
+        return verifier(tiny_trained).verify('x', network)
+
+    return run
+
+
+def test_differences_are_counted_in_values_and_in_steps(answers_of):
+    changes = np.zeros((3, 3), np.float32)
+    changes[0, 0] = -1.0  # another class
+    changes[1, 1] = 0.2
+    found = answers_of(changes, scale=0.1)
+    # Seven images: of each row of OUTPUTS two, of the first one three.
+    assert found['agreement'] == pytest.approx(4 / 7)
+    assert found['max_difference'] == pytest.approx(1.0)
+    assert found['mean_difference'] == pytest.approx((3 * 1.0 + 2 * 0.2) / 21)
+    assert found['mean_steps'] == pytest.approx((3 * 10 + 2 * 2) / 21)
+    assert answers_of(np.zeros((3, 3)))['mean_difference'] == 0
+
+
+def test_what_has_no_numbers_of_its_own_is_compared_by_what_it_says(tiny_trained, files):
+    path = files[0] / 'logits.tflite'
+    found = verifier(tiny_trained, comparable=False).verify(path, floats(tiny_trained))
+    assert found['agreement'] == 1.0
+    assert not {'max_difference', 'mean_difference', 'mean_steps'} & found.keys()

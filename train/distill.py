@@ -116,11 +116,17 @@ def check_distill(config: ConfigDict) -> None:
 def taught_loss(task: Task, outputs: tf.Tensor, batch: Batch, taught: tf.Tensor) -> tf.Tensor:
     """The task's loss and cross-entropy with a teacher's logits, as config.distill weighs them, [N]."""
     weight, temperature = task.config.distill.weight, task.config.distill.temperature
+    soft = soft_loss(outputs, taught, temperature)
+    return (1.0 - weight) * task.loss(outputs, batch) + weight * soft
+
+
+def soft_loss(outputs: tf.Tensor, taught: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Cross-entropy with a teacher's logits [N, …, k], both divided by the temperature, [N, …]."""
     soft = tf.nn.softmax_cross_entropy_with_logits(
         tf.nn.softmax(taught / temperature), outputs / temperature
     )
     # The gradients of soft answers shrink with the square of the temperature.
-    return (1.0 - weight) * task.loss(outputs, batch) + weight * temperature**2 * soft
+    return temperature**2 * soft
 
 
 def similarity_loss(ours: tf.Tensor, taught: tf.Tensor) -> tf.Tensor:

@@ -167,7 +167,7 @@ class TFLiteModel:
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, error) from error
         inputs = self._interpreter.get_input_details()
-        self._input, self._outputs = inputs[0], _named_outputs(self._interpreter)
+        self._input, self._outputs = inputs[0], named_outputs(self._interpreter)
         self.input_shapes = [tuple(int(side) for side in d['shape']) for d in inputs]
         self.output_shapes = [tuple(int(n) for n in d['shape']) for d in self._outputs.values()]
         self.output_names = tuple(self._outputs)
@@ -200,7 +200,7 @@ class TFLiteModel:
         return {name: float(d['quantization'][0]) for name, d in self._outputs.items()}
 
 
-def _named_outputs(interpreter: Any) -> dict[str, dict]:
+def named_outputs(interpreter: Any) -> dict[str, dict]:
     """What the interpreter says of each output, by its name, in the order of their positions."""
     details = {int(d['index']): d for d in interpreter.get_output_details()}
     if not interpreter.get_signature_list():
