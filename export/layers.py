@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -63,7 +64,7 @@ def compare_layers(
     layers = [layer for layer in model.layers if layer.name in layer_configs(model)]
     names = [layer.name for layer in layers]
     ours = whole_number_tensors(model, to_pixel_grid(images))
-    theirs, scales = _file_tensors(content, images, names)
+    theirs, scales = _file_tensors(content, images, names, model.name)
     missing = [name for name in names if name not in theirs]
     if missing:
         raise ValueError(
@@ -73,13 +74,12 @@ def compare_layers(
     differences = []
     for layer in layers:
         name, scale = layer.name, scales[layer.name]
-        sources = [node.layer.name for node in layer.inbound_nodes[0].parent_nodes]
+        inputs = [_given(node.layer, theirs) for node in layer.inbound_nodes[0].parent_nodes]
         accumulated = np.abs(ours[name].numpy() - theirs[name]) / scale
-        if all(source in theirs for source in sources):
-            inputs = [theirs[source] for source in sources]
+        if all(values is not None for values in inputs):
             answer = layer(inputs if len(inputs) > 1 else inputs[0], training=False).numpy()
             alone = np.round(np.abs(answer - theirs[name]) / scale)
-        else:  # the image itself, or a layer without rounding between
+        else:  # the image itself
             alone = np.zeros(1)
         differences.append(
             LayerDifference(
@@ -93,6 +93,17 @@ def compare_layers(
             )
         )
     return differences
+
+
+def _given(layer: tf_keras.layers.Layer, theirs: dict[str, np.ndarray]) -> Any:
+    """What a layer gives in the file; one that does not round is computed of what it takes there."""
+    if layer.name in theirs:
+        return theirs[layer.name]
+    if isinstance(layer, tf_keras.layers.InputLayer):
+        return None
+    (parent,) = layer.inbound_nodes[0].parent_nodes
+    values = _given(parent.layer, theirs)
+    return None if values is None else layer(values)
 
 
 def summarize_layers(differences: list[LayerDifference]) -> dict:
@@ -149,7 +160,7 @@ def plot_layers(
 
 
 def _file_tensors(
-    content: bytes, images: np.ndarray, names: list[str]
+    content: bytes, images: np.ndarray, names: list[str], model: str
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Real values of each layer's output in the file, [N, …], and the size of one step."""
     interpreter = open_content(_with_all_outputs(content))
@@ -157,7 +168,7 @@ def _file_tensors(
     source = interpreter.get_input_details()[0]
     details = {}
     for detail in interpreter.get_output_details():
-        name = _layer_of(detail['name'], names)
+        name = _layer_of(detail['name'], names, model)
         if name is not None and name not in details:
             details[name] = detail
     values: dict[str, list[np.ndarray]] = {name: [] for name in details}
@@ -174,10 +185,11 @@ def _file_tensors(
     return tensors, {name: float(detail['quantization'][0]) for name, detail in details.items()}
 
 
-def _layer_of(tensor: str, names: list[str]) -> str | None:
+def _layer_of(tensor: str, names: list[str], model: str) -> str | None:
     """The layer that made a tensor: the converter names it 'model/layer/op', and then its parts."""
-    first = tensor.partition(';')[0]
-    return max((name for name in names if f'/{name}/' in first), key=len, default=None)
+    first = '/' + tensor.partition(';')[0]
+    # With the model's name before it: 'boxes' is a layer, and a part of the names of others.
+    return max((n for n in names if f'/{model}/{n}/' in first), key=len, default=None)
 
 
 def _with_all_outputs(content: bytes) -> bytes:
