@@ -95,7 +95,7 @@ def netadapt(
       ValueError: no sequence of proposals can reach the target; found before anything is trained
         where even the narrowest network is too slow.
     """
-    _check_target(seed, latency, settings)
+    check_target(seed.spec, latency, settings)
     lowest = lowest_channels(seed.spec, settings.lowest)
     steps: list[Step] = []
     current = seed
@@ -131,17 +131,22 @@ def netadapt(
     return steps
 
 
-def _check_target(seed: Point, latency: LatencyModel, settings: Settings) -> None:
-    if settings.target >= seed.latency:
+def check_target(seed: ModelSpec, latency: LatencyModel, settings: Settings) -> None:
+    """Sees that a target lies between the seed and the narrowest network.
+
+    Raises:
+      ValueError: it does not.
+    """
+    now, floor = latency.predict(seed), latency.predict(narrowest(seed, settings.lowest))
+    if settings.target >= now:
         raise ValueError(
-            f'the target is {settings.target:.4g} {latency.unit}; expected less than the '
-            f'{seed.latency:.4g} of {seed.spec.name}, such as --target=0.7x'
+            f'the target is {settings.target:.4g} {latency.unit}; expected less than the {now:.4g} '
+            f'of {seed.name}, such as --target=0.7x'
         )
-    floor = latency.predict(narrowest(seed.spec, settings.lowest))
     if floor > settings.target:
         raise ValueError(
             f'the target is {settings.target:.4g} {latency.unit}, below the {floor:.4g} of the '
-            f'narrowest network that proposals can reach from {seed.spec.name} '
+            f'narrowest network that proposals can reach from {seed.name} '
             f'(search.netadapt.lowest={settings.lowest:g} of its widths); raise --target or lower that'
         )
 

@@ -97,7 +97,12 @@ def train_and_judge(trainer: Trainer, source: Source, steps: int) -> float | Non
     for step in range(0, steps, STEPS_AT_ONCE):
         if not math.isfinite(trainer.train(iterator, min(STEPS_AT_ONCE, steps - step))):
             return None
-    batch_size = min(config.eval.batch_size, source.val.num_examples)
+    return judge(trainer, source)
+
+
+def judge(trainer: Trainer, source: Source) -> float | None:
+    """The accuracy of the averaged weights; None where they are not finite."""
+    batch_size = min(trainer.task.config.eval.batch_size, source.val.num_examples)
     evaluator = Evaluator(trainer.task, source.val, trainer.strategy, batch_size)
     metrics = evaluator.run(trainer.averaged)
     return metrics[trainer.task.goal] if math.isfinite(metrics['loss']) else None

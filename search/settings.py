@@ -1,0 +1,50 @@
+"""How each algorithm searches: the place where every setting is declared with its default and unit.
+
+    python -m search.main --algorithm=netadapt --seed_model=large --target=0.8x … \\
+        --search.netadapt.delta=0.05
+
+The defaults are the paper's where it has one (§4).
+"""
+
+from ml_collections import ConfigDict
+
+from search.space import MNASNET
+
+
+def get_config() -> ConfigDict:
+    """The settings."""
+    c = ConfigDict()
+    c.seed = 0  # of what algorithms draw; networks have the config's
+    # Every n-th training image is held out to judge by; 0: judged by the evaluation set.
+    c.holdout = 10
+
+    c.netadapt = ConfigDict()
+    c.netadapt.delta = (
+        0.01  # least that a proposal is faster by, share of the seed's latency (§4.2)
+    )
+    c.netadapt.steps = 10_000  # T, fine-tuning steps of each proposal (§4.2)
+    c.netadapt.rate = 0.3  # of the config's learning rate, at the start of each fine-tuning
+    c.netadapt.criterion = 'l2'  # by which channels stay: l2, geometric_median or kse
+    c.netadapt.lowest = 0.25  # narrowest widths, share of the seed's; what the table has to hold
+
+    c.sampling = ConfigDict()  # of nas, evolution and random
+    c.sampling.budget = 1000  # architectures in all
+    c.sampling.batch = 4  # architectures between two lessons of the algorithm
+    c.sampling.epochs = 5.0  # of each child (MnasNet, arXiv:1807.11626, §5)
+    c.sampling.reward_weight = -0.07  # w of ACC · (LAT / TAR)^w; -0.15 for small networks (§4.1)
+
+    c.space = ConfigDict({name: tuple(options) for name, options in MNASNET.items()})
+
+    c.nas = ConfigDict()  # search/algorithms/nas.py
+    c.nas.units = 64
+    c.nas.learning_rate = 0.01
+    c.nas.updates = 5  # in each lesson
+    c.nas.clip = 0.2
+    c.nas.entropy = 0.3
+    c.nas.memory = 20  # samples that a lesson is of
+
+    c.evolution = ConfigDict()  # search/algorithms/evolution.py
+    c.evolution.population = 50
+    c.evolution.tournament = 10
+    c.lock()
+    return c

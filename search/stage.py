@@ -1,0 +1,267 @@
+"""One search, read from top to bottom."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mobilenet_v3.spec import ModelSpec
+from mobilenet_v3.spec_file import to_dict
+from search.algorithms import evolution, nas, netadapt
+from search.algorithms.random_search import RandomSearch
+from search.channels.criteria import CRITERIA
+from search.latency.choose import parse_target
+from search.latency.model import LatencyModel
+from search.report import Facts, adapt_page, sampling_page, write_page
+from search.sampling import Judge, Sample, Strategy, best, sample
+from search.space import Space
+from search.trials.seed import NAME, seed_outcome
+from search.trials.training import WEIGHTS, Training, open_judged
+from search.trials.trial import Outcome, Outcomes, Runner, Trial, run_trials
+from train import loop
+from train.files import write_json
+from train.run import Run
+from train.trainer import Metrics
+
+SPEC, HEADER, LOG = 'spec.json', 'search.json', 'log.json'
+TRIALS, RETRAINED = 'trials', 'retrained'
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is searched for, and how.
+
+    Attributes:
+      algorithm: netadapt, nas, evolution or random.
+      run: that trains the seed: its config, network and classes.
+      settings: as `search/settings.py` declares them.
+      latency: what networks take.
+      words: --latency, --scheme, --target and --seed_run as they were given.
+      workdir: folder of all files; made or continued.
+      runner: where trials are trained.
+      retrains: whether what is found is trained from scratch.
+    """
+
+    algorithm: str
+    run: Run
+    settings: ConfigDict
+    latency: LatencyModel
+    words: dict[str, str]
+    workdir: Path
+    runner: Runner
+    retrains: bool = True
+
+    @property
+    def seed(self) -> ModelSpec:
+        """The network that the search starts from."""
+        return self.run.spec
+
+    @property
+    def holdout(self) -> int:
+        """As `search.trials.holdout.hold_out`; a seed from elsewhere has seen all training images."""
+        return 0 if self.words['seed_run'] else self.settings.holdout
+
+
+def search(plan: Plan) -> str:
+    """Searches, or continues the search in its workdir; writes the network and a report.
+
+    The same plan ends with the same network, however often it is stopped and started again: what
+    algorithms do follows from outcomes, and those that are there are not trained again.
+
+    Returns:
+      What was found, for the terminal.
+
+    Raises:
+      ValueError: the target cannot be reached, a setting is out of range, the workdir holds another
+        search, or trials cannot be trained.
+      KeyboardInterrupt: a signal stopped a training; the same plan goes on.
+    """
+    seed_latency = plan.latency.predict(plan.seed)
+    target = parse_target(plan.words['target'], seed_latency)
+    facts = Facts(
+        f'{plan.algorithm} from {plan.seed.name}',
+        plan.latency.unit,
+        seed_latency,
+        target,
+        plan.run.config.data.dataset,
+        plan.words['latency'],
+    )
+    find = _adapt if plan.algorithm == 'netadapt' else _sample
+    found, page = find(plan, target, facts)
+    path = plan.workdir / SPEC
+    found = dataclasses.replace(found, name=f'{plan.seed.name}_{plan.algorithm}')
+    write_json(path, to_dict(found))
+    metrics = _retrain(plan, path) if plan.retrains else None
+    return write_page(plan.workdir, page, facts, plan.latency.predict(found), metrics, path)
+
+
+# Algorithms
+
+
+def _adapt(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
+    """NetAdapt from the trained seed; what it found, and the page of the way there."""
+    options = plan.settings.netadapt
+    if options.criterion not in CRITERIA:
+        raise ValueError(
+            f'search.netadapt.criterion is {options.criterion!r}; expected one of '
+            + ', '.join(CRITERIA)
+        )
+    settings = netadapt.Settings(target, options.delta, options.lowest)
+    netadapt.check_target(plan.seed, plan.latency, settings)  # before the seed is trained
+    _begin(plan)
+    outcomes = Outcomes(plan.workdir / TRIALS)
+    source = open_judged(_data(plan.run.config), plan.holdout)
+    accuracy = seed_outcome(plan.run, source, outcomes, plan.words['seed_run']).accuracy
+    seed = netadapt.Point(NAME, '', plan.seed, facts.seed_latency, accuracy)
+    training = Training(
+        _fine_tuning(plan.run.config, options.rate).to_json(),
+        options.steps,
+        plan.holdout,
+        str(outcomes.folder),
+        options.criterion,
+        keeps_weights=True,
+    )
+
+    def train(trials: Sequence[Trial]) -> list[Outcome]:
+        return run_trials(training, trials, plan.runner, outcomes, _say)
+
+    def on_step(steps: Sequence[netadapt.Step]) -> None:
+        _log(plan, steps)
+        print(f'step {len(steps)}: {steps[-1].chosen.change}', flush=True)
+        for point in steps[-1].proposals:  # only what is chosen is a parent
+            if point is not steps[-1].chosen:
+                (outcomes.folder_of(point.name) / WEIGHTS).unlink(missing_ok=True)
+
+    steps = netadapt.netadapt(seed, plan.latency, train, settings, on_step)
+    return steps[-1].chosen.spec, adapt_page(plan.workdir, seed, steps, facts)
+
+
+def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
+    """The NAS controller or a baseline; what it found, and the page of its samples."""
+    space = Space(plan.seed, dict(plan.settings.space))
+    strategy = make_strategy(plan.algorithm, space.options, plan.settings)
+    _begin(plan)
+    options = plan.settings.sampling
+    outcomes = Outcomes(plan.workdir / TRIALS)
+    config = short(plan.run.config, options.epochs)
+    source = open_judged(_data(config), plan.holdout)
+    steps = max(1, round(options.epochs * source.train.num_examples / config.train.batch_size))
+    training = Training(config.to_json(), steps, plan.holdout, str(outcomes.folder))
+
+    def train(trials: Sequence[Trial]) -> list[Outcome]:
+        return run_trials(training, trials, plan.runner, outcomes, _say)
+
+    def on_batch(samples: Sequence[Sample]) -> None:
+        _log(plan, samples)
+        print(f'{len(samples)} of {options.budget}: {best(samples).judgement}', flush=True)
+
+    samples = sample(
+        strategy,
+        Judge(space, plan.latency, train, target, options.reward_weight),
+        budget=options.budget,
+        batch=options.batch,
+        on_batch=on_batch,
+    )
+    found = best(samples)
+    if found.judgement.accuracy is None:
+        raise ValueError(
+            f'all {len(samples)} children diverged; lower --config.schedule.learning_rate'
+        )
+    return space.spec(found.architecture), sampling_page(plan.workdir, samples, facts)
+
+
+def make_strategy(algorithm: str, options: Sequence[int], settings: ConfigDict) -> Strategy:
+    """The strategy of that name, as its settings say.
+
+    Raises:
+      ValueError: a setting is out of range.
+    """
+    if algorithm == 'nas':
+        return nas.Controller(options, nas.Settings(**settings.nas), settings.seed)
+    if algorithm == 'evolution':
+        return evolution.Evolution(options, evolution.Settings(**settings.evolution), settings.seed)
+    return RandomSearch(options, settings.seed)
+
+
+# Configs
+
+
+def _fine_tuning(config: ConfigDict, rate: float) -> ConfigDict:
+    """One cosine from a share of the learning rate to 0, without warm-up."""
+    config = ConfigDict(config.to_dict())
+    config.schedule.kind, config.schedule.warmup_epochs = 'cosine', 0.0
+    config.schedule.learning_rate *= rate
+    return config
+
+
+def short(config: ConfigDict, epochs: float) -> ConfigDict:
+    """The recipe in fewer epochs, its warm-up and decay shortened along."""
+    config = ConfigDict(config.to_dict())
+    share = epochs / config.train.epochs
+    config.schedule.warmup_epochs *= share
+    config.schedule.decay_epochs *= share
+    config.train.epochs = epochs
+    return config
+
+
+def _data(config: ConfigDict) -> str:
+    return json.dumps(json.loads(config.to_json())['data'])
+
+
+# Files
+
+
+def _begin(plan: Plan) -> None:
+    """Makes the workdir, or sees that it holds this search."""
+    header = json.loads(
+        json.dumps(
+            {
+                'algorithm': plan.algorithm,
+                'seed': to_dict(plan.seed),
+                'labels': plan.run.labels,
+                'config': json.loads(plan.run.config.to_json()),
+                'settings': json.loads(plan.settings.to_json()),
+                **plan.words,
+            }
+        )
+    )
+    path = plan.workdir / HEADER
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding='utf-8'))
+            differing = [name for name in header if known.get(name) != header[name]]
+        except (ValueError, AttributeError) as error:
+            raise ValueError(
+                f'{path} is no header of a search ({error}); use another --workdir'
+            ) from None
+        if differing:
+            raise ValueError(
+                f'{plan.workdir} holds another search, with another {", ".join(differing)}; give '
+                'the same values, or use another --workdir'
+            )
+        return
+    plan.workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, header)
+
+
+def _log(plan: Plan, entries: Sequence[Any]) -> None:
+    """Every step or sample so far."""
+    values = [dataclasses.asdict(entry) for entry in entries]
+    write_json(plan.workdir / LOG, {plan.algorithm: values})
+
+
+def _say(trial: Trial, outcome: Outcome) -> None:
+    accuracy = 'diverged' if outcome.accuracy is None else f'{outcome.accuracy:.4f}'
+    print(f'{trial.name}: {accuracy} in {outcome.seconds:.0f} s', flush=True)
+
+
+def _retrain(plan: Plan, spec: Path) -> Metrics:
+    config = ConfigDict(plan.run.config.to_dict())
+    config.model.name, config.model.multiplier = str(spec), 1.0
+    metrics = loop.run(config, str(plan.workdir / RETRAINED))
+    if metrics is None:
+        raise KeyboardInterrupt
+    return metrics

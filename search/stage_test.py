@@ -1,0 +1,157 @@
+import json
+
+import pytest
+
+from mobilenet_v3.spec_file import load_model_spec
+from search import settings as declared
+from search import stage
+from search.latency.model import MAdds
+from search.trials.trial import OneByOne
+from train.prepare import prepare
+from train.run import load_trained
+
+
+@pytest.fixture
+def make_plan(tiny_config, tmp_path):
+    """Makes plans of a search that trains each network for two steps of four images."""
+
+    def make(algorithm, target='0.96x', workdir=None, retrains=False, **changes):
+        config = tiny_config()
+        config.train.epochs = 1.0
+        settings = declared.get_config()
+        settings.holdout = 3
+        settings.netadapt.update(delta=0.01, steps=1, lowest=0.3)
+        settings.sampling.update(budget=3, batch=2, epochs=1.0)
+        settings.space.update(
+            op=('inverted_3',), kernel=(3,), se=(0.0,), skip=(True,), width=(1.0, 0.75), layers=(0,)
+        )
+        for name, value in changes.items():
+            part, _, field = name.partition('_')
+            settings[part][field] = value
+        run = prepare(config, None).run
+        return stage.Plan(
+            algorithm,
+            run,
+            settings,
+            MAdds(32, len(run.labels)),
+            {'latency': 'madds', 'scheme': 'float32', 'target': target, 'seed_run': ''},
+            workdir or tmp_path / 'search',
+            OneByOne(),
+            retrains,
+        )
+
+    return make
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The names of the trials that were trained, in their order; nothing is trained for real."""
+    from search.trials import training
+    from search.trials.trial import Outcome
+
+    names = []
+
+    def train(self, trial):
+        names.append(trial.name)
+        return Outcome(0.5 + 1e-3 * trial.spec.blocks[0].expansion)
+
+    monkeypatch.setattr(training.Training, '__call__', train)
+    monkeypatch.setattr(stage, 'seed_outcome', lambda *unused: Outcome(0.9))
+    return names
+
+
+@pytest.mark.slow
+def test_netadapt_from_a_seed_to_a_trained_network(make_plan, capsys):
+    plan = make_plan('netadapt', retrains=True)
+    said = stage.search(plan)
+    spec = load_model_spec(str(plan.workdir / 'spec.json'))
+    assert spec.name == 'tiny_netadapt'
+    assert plan.latency.predict(spec) <= 0.96 * plan.latency.predict(plan.seed)
+    run, model, _ = load_trained(str(plan.workdir / 'retrained'))
+    assert run.spec.blocks == spec.blocks
+    assert model.output_shape == (None, 3)
+    names = {path.name for path in plan.workdir.iterdir()}
+    assert names >= {'report.md', 'report.html', 'path.png', 'log.json', 'search.json'}
+    assert 'trained from scratch: top-1' in said
+    # Of all proposals only the chosen ones keep their weights.
+    (steps,) = json.loads((plan.workdir / 'log.json').read_text()).values()
+    kept = {path.parent.name for path in plan.workdir.glob('trials/*/weights.npz')}
+    assert kept == {'seed', *(step['chosen']['name'] for step in steps)}
+    # Another call trains nothing.
+    capsys.readouterr()
+    assert stage.search(plan) == said
+    assert ' s\n' not in capsys.readouterr().out
+
+
+def test_every_proposal_and_the_choice_are_logged(make_plan, trained):
+    plan = make_plan('netadapt')
+    stage.search(plan)
+    (steps,) = json.loads((plan.workdir / 'log.json').read_text()).values()
+    assert [p['name'] for step in steps for p in step['proposals']] == trained
+    for step in steps:
+        assert step['chosen'] in step['proposals']
+        assert step['chosen']['accuracy'] > 0.5
+    report = (plan.workdir / 'report.md').read_text()
+    assert '![path](path.png)' in report
+    assert steps[0]['chosen']['change'] in report
+
+
+@pytest.mark.parametrize('algorithm', ['nas', 'evolution', 'random'])
+def test_every_sampler_finds_a_network_of_the_space(make_plan, trained, algorithm):
+    plan = make_plan(algorithm)
+    said = stage.search(plan)
+    spec = load_model_spec(str(plan.workdir / 'spec.json'))
+    assert spec.name == f'tiny_{algorithm}'
+    assert {block.expansion % 3 for block in spec.blocks} == {0}
+    (samples,) = json.loads((plan.workdir / 'log.json').read_text()).values()
+    assert len(samples) == 3
+    assert len(trained) == len(set(trained)) <= 3
+    assert 'of the seed' in said
+    assert '3 samples' in (plan.workdir / 'report.md').read_text()
+
+
+def test_a_search_that_is_given_again_trains_nothing_again(make_plan, trained):
+    plan = make_plan('nas')
+    said = stage.search(plan)
+    before = list(trained)
+    assert stage.search(plan) == said
+    assert trained == before
+
+
+def test_another_search_in_the_same_folder_is_refused(make_plan, trained):
+    plan = make_plan('nas')
+    stage.search(plan)
+    other = make_plan('nas', workdir=plan.workdir, nas_units=32)
+    with pytest.raises(ValueError, match='holds another search, with another settings; give the'):
+        stage.search(other)
+    with pytest.raises(ValueError, match='with another algorithm'):
+        stage.search(make_plan('random', workdir=plan.workdir))
+
+
+def test_a_target_out_of_reach_is_refused_before_the_seed_is_trained(make_plan):
+    plan = make_plan('netadapt', target='0.05x')
+    with pytest.raises(ValueError, match=r'below the .* of the narrowest network'):
+        stage.search(plan)
+    assert not (plan.workdir / 'trials').exists()
+
+
+def test_an_unknown_criterion_is_refused(make_plan):
+    with pytest.raises(ValueError, match="criterion is 'l1'; expected one of l2, geometric_median"):
+        stage.search(make_plan('netadapt', netadapt_criterion='l1'))
+
+
+def test_children_that_all_diverge_are_told(make_plan, monkeypatch):
+    from search.trials import training
+    from search.trials.trial import Outcome
+
+    monkeypatch.setattr(training.Training, '__call__', lambda self, trial: Outcome(None))
+    with pytest.raises(ValueError, match='all 3 children diverged; lower'):
+        stage.search(make_plan('random'))
+
+
+def test_short_recipes_keep_their_shape(tiny_config):
+    config = tiny_config()
+    short = stage.short(config, 0.5 * config.train.epochs)
+    assert short.schedule.warmup_epochs == 0.5 * config.schedule.warmup_epochs
+    assert short.schedule.decay_epochs == 0.5 * config.schedule.decay_epochs
+    assert config.train.epochs == 2 * short.train.epochs
