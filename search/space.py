@@ -11,6 +11,7 @@ in the released code.
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -164,6 +165,11 @@ class Space:
 def draw(options: Sequence[int], rng: np.random.Generator) -> Architecture:
     """An architecture, each option as likely as the others."""
     return tuple(int(rng.integers(count)) for count in options)
+
+
+def every_architecture(options: Sequence[int]) -> list[Architecture]:
+    """All architectures, in their order."""
+    return list(itertools.product(*map(range, options)))
 
 
 def stages_of(spec: ModelSpec) -> list[Stage]:
