@@ -1,14 +1,17 @@
 """Builds the files of the paper's tables and figures (benchmark/paper/grid.py), each with its card.
 
     python -m benchmark.paper_grid --output=runs/paper-grid/models
+    python -m benchmark.paper_grid --output=runs/heads --only='ssdlite_*,seg_*_512x1024_*'
     python -m benchmark.paper_grid --output=runs/paper-grid/models --workdirs=runs/large,runs/small \\
         --only='large_*_224_float32,v2_*'
 
 Networks that no run of --workdirs has trained get random weights, with activations of ordinary size:
-good for their speed, and nothing else. Interrupted, the same command goes on; what is there already
-is not built again.
+good for their speed, and nothing else. Segmenters, which take long, go into the folder segmentation
+below --output, to be measured with fewer runs. Interrupted, the same command goes on; what is there
+already is not built again.
 """
 
+import dataclasses
 import fnmatch
 import hashlib
 import json
@@ -16,17 +19,18 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from absl import flags
 
-from benchmark.paper.grid import ENTRIES, Entry
+from benchmark.paper.card_key import head_values
+from benchmark.paper.grid import ENTRIES, AnyEntry
 from benchmark.paper.grid_files import Job, TrainedRun, build, is_there
 from benchmark.paper.workers import run_apart
+from mobilenet_v3.cost import check_resolution
+from mobilenet_v3.spec import ModelSpec, Size
+from mobilenet_v3.spec_file import to_dict
 from train import cli
-
-if TYPE_CHECKING:
-    from mobilenet_v3.spec import ModelSpec
 
 FLAGS = flags.FLAGS
 # Of each process, which has a core of its own.
@@ -56,7 +60,7 @@ def main() -> None:
     build_all(jobs, FLAGS.processes)
 
 
-def choose(patterns: Sequence[str]) -> list[Entry]:
+def choose(patterns: Sequence[str]) -> list[AnyEntry]:
     """The entries that patterns name, in the grid's order; all where there is no pattern.
 
     Raises:
@@ -89,9 +93,11 @@ def find_runs(workdirs: Sequence[str]) -> dict[str, TrainedRun]:
     for workdir in workdirs:
         saved = newest(workdir)
         run = Run.from_state(saved.state)
-        height, width = run.make_task().resolution
-        key = _key_of(run.spec, height)
-        if key not in known or height != width or run.config.model.input_channels != 3:
+        task = run.make_task()
+        height, width = task.resolution
+        head = getattr(task, 'head', None)
+        key = _key_of(run.spec, (height, width), dataclasses.asdict(head) if head else None)
+        if key not in known or run.config.model.input_channels != 3:
             raise ValueError(
                 f'--workdirs: {workdir} is {run.spec.name} × {run.config.model.multiplier:g} at '
                 f'{height}×{width} with {run.config.model.input_channels} channels, which no file '
@@ -111,16 +117,15 @@ def find_runs(workdirs: Sequence[str]) -> dict[str, TrainedRun]:
     return runs
 
 
-def run_key(entry: Entry) -> str:
-    """The network and resolution of an entry, whatever the former is called."""
-    return _key_of(entry.spec, entry.resolution)
+def run_key(entry: AnyEntry) -> str:
+    """The network, head and resolution of an entry, whatever the first is called."""
+    return _key_of(entry.spec, check_resolution(entry.resolution), head_values(entry))
 
 
-def _key_of(spec: 'ModelSpec', resolution: int) -> str:
-    from mobilenet_v3.spec_file import to_dict
-
+def _key_of(spec: ModelSpec, size: Size, head: dict[str, Any] | None) -> str:
     # A name and a dropout change nothing in a file.
-    values = {**to_dict(spec), 'name': '', 'dropout': 0.0, 'resolution': resolution}
+    plain = {'name': '', 'dropout': 0.0}
+    values = [{**to_dict(spec), **plain}, size, {**head, **plain} if head else None]
     return json.dumps(values, sort_keys=True)
 
 

@@ -9,10 +9,13 @@ import time
 import pytest
 
 from benchmark import paper_grid
-from benchmark.paper import grid
+from benchmark.paper import grid, head_grid
 from benchmark.paper.grid import ENTRIES, Entry
 from benchmark.paper.grid_files import Job
+from benchmark.paper.head_grid import HeadEntry
 from benchmark.paper_grid import build_all, choose, find_runs, run_key
+from mobilenet_v3.head_tables import Detector
+from mobilenet_v3.heads import DetectionHead
 from mobilenet_v3.spec_file import load_model_spec
 from train.card_file import card_path, read_card
 
@@ -64,6 +67,19 @@ def test_another_resolution_is_another_network(tiny_entry):
     larger = Entry(tiny_entry.network, resolution=64)
     wider = Entry(tiny_entry.network, 1.25, 32)
     assert len({run_key(entry) for entry in (tiny_entry, larger, wider)}) == 3
+
+
+def test_a_run_of_a_detector_is_found_by_its_head_too(tiny_spec, tiny_detection_run, monkeypatch):
+    spec = load_model_spec(str(tiny_spec))
+    entries = []
+    for name, extras in (('trained', (32, 16, 16, 16)), ('other', (16, 16, 16, 16))):
+        row = Detector(spec, DetectionHead(extras))
+        monkeypatch.setitem(head_grid.DETECTORS, name, row)
+        entries.append(HeadEntry(name, (64, 64)))
+        monkeypatch.setitem(ENTRIES, name, entries[-1])
+    runs = find_runs([str(tiny_detection_run)])
+    assert [run_key(entry) in runs for entry in entries] == [True, False]
+    assert 'map' in runs[run_key(entries[0])].metrics
 
 
 @pytest.mark.parametrize('results', [None, {'step': 4}])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 IO: 'IOType' = 'uint8'
 CALIBRATION_IMAGES = 16  # of noise: speed does not depend on what the ranges are
+SETTLING_IMAGES = 8
+MOST_PIXELS = 2**20  # of all of them together, for the sake of memory and time
+LEAST_IMAGES = 2  # or a feature that is pooled from the whole image has no variance
 
 
 def settle_statistics(model: 'tf_keras.Model') -> None:
@@ -28,8 +31,7 @@ def settle_statistics(model: 'tf_keras.Model') -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # the moving average becomes the batch's own
-    images = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:]))
-    model(tf.constant(images, tf.float32), training=True)
+    model(tf.constant(_noise(model, SETTLING_IMAGES)), training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
@@ -66,6 +68,17 @@ def our_int8(
 
 
 def noise_images(model: 'tf_keras.Model') -> np.ndarray:
-    """Images float32 [N, H, W, C] in [-1, 1] of the size that a model takes."""
-    shape = (CALIBRATION_IMAGES, *model.input_shape[1:])
+    """Images float32 [N, H, W, C] in [-1, 1] of the size that a model takes, for its ranges."""
+    return _noise(model, CALIBRATION_IMAGES)
+
+
+def images_for(most: int, size: tuple[int, int]) -> int:
+    """How many images of a height and width stand for `most` of an ordinary size."""
+    height, width = size
+    return max(LEAST_IMAGES, min(most, MOST_PIXELS // (height * width)))
+
+
+def _noise(model: 'tf_keras.Model', most: int) -> np.ndarray:
+    _, height, width, channels = model.input_shape
+    shape = (images_for(most, (height, width)), height, width, channels)
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)

@@ -5,9 +5,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.paper.grid import Entry
-from benchmark.untrained import CALIBRATION_IMAGES, our_float, our_int8, settle_statistics
+from benchmark.paper.card_key import GIVEN, head_values
+from benchmark.paper.grid import AnyEntry, Entry
+from benchmark.untrained import (
+    CALIBRATION_IMAGES,
+    images_for,
+    our_float,
+    our_int8,
+    settle_statistics,
+)
 from export.card import make_card, make_untrained_card
+from mobilenet_v3.heads import DetectionHead
 from mobilenet_v3.spec_file import to_dict
 from train.card_file import read_card, write_card
 from train.files import write_file
@@ -43,16 +51,16 @@ class TrainedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A file to build: its entry, where it goes, and whose weights it takes, or random ones."""
+    """A file to build: its entry, the grid's folder, and whose weights it takes, or random ones."""
 
-    entry: Entry
+    entry: AnyEntry
     folder: str
     run: TrainedRun | None = None
 
     @property
     def path(self) -> Path:
         """The .tflite file; its card lies beside it."""
-        return Path(self.folder, f'{self.entry.key}.tflite')
+        return Path(self.folder, self.entry.folder, f'{self.entry.key}.tflite')
 
     def wanted(self) -> dict[str, Any]:
         """What its card says if it is there already."""
@@ -65,6 +73,9 @@ class Job:
             'weights': 'run' if self.run else RANDOM,
             'run': dataclasses.asdict(self.run) if self.run else None,
         }
+        if entry.head:
+            values |= {'task': entry.task, 'head': head_values(entry), 'gives': GIVEN[entry.task]}
+            values |= {} if self.run else {'classes': entry.num_classes}
         return json.loads(json.dumps(values))  # tuples become lists, as in a card
 
 
@@ -88,6 +99,7 @@ def build(job: Job) -> None:
     from train import cli
 
     cli.import_tensorflow()
+    job.path.parent.mkdir(parents=True, exist_ok=True)
     run, model = _load(job.run) if job.run else (None, untrained_model(job.entry))
     write_file(job.path, _convert(job.entry, model, run))
     card = _describe(job, run)
@@ -99,16 +111,25 @@ def build(job: Job) -> None:
     write_card(job.path, card)
 
 
-def untrained_model(entry: Entry) -> 'tf_keras.Model':
+def untrained_model(entry: AnyEntry) -> 'tf_keras.Model':
     """The network of an entry with random weights and activations as a trained one's."""
     import tf_keras
 
-    from mobilenet_v3.models import build_model
-
     tf_keras.utils.set_random_seed(SEED)
-    model = build_model(entry.spec, resolution=entry.resolution)
+    model = _network(entry)
     settle_statistics(model)
     return model
+
+
+def _network(entry: AnyEntry) -> 'tf_keras.Model':
+    from mobilenet_v3.models import build_detector, build_model, build_segmenter
+
+    if isinstance(entry, Entry):
+        return build_model(entry.spec, resolution=entry.resolution)
+    size, classes = entry.resolution, entry.num_classes
+    if isinstance(entry.head, DetectionHead):
+        return build_detector(entry.spec, resolution=size, num_classes=classes, head=entry.head)
+    return build_segmenter(entry.spec, resolution=size, num_classes=classes, head=entry.head)
 
 
 def check_in_one_piece(name: str, card: dict[str, Any]) -> None:
@@ -137,7 +158,7 @@ def _load(run: TrainedRun) -> 'tuple[Run, tf_keras.Model]':
     return loaded, model
 
 
-def _convert(entry: Entry, model: 'tf_keras.Model', run: 'Run | None') -> bytes:
+def _convert(entry: AnyEntry, model: 'tf_keras.Model', run: 'Run | None') -> bytes:
     if entry.scheme == 'float32':
         return our_float(model, hard_swish=entry.hard_swish)
     images = _training_images(run) if run else None
@@ -148,9 +169,15 @@ def _training_images(run: 'Run') -> 'np.ndarray':
     """Images of a run's training set as evaluation sees them, for the ranges of its network."""
     from train.data.source import open_source
 
-    task, examples = run.make_task(), open_source(run.config.data).train.shuffled(0, 0)
-    images = examples.take(CALIBRATION_IMAGES).map(task.eval_example)
-    (batch,) = images.batch(CALIBRATION_IMAGES).map(task.eval_batch).as_numpy_iterator()
+    task, source = run.make_task(), open_source(run.config.data, run.config.task)
+    count = images_for(CALIBRATION_IMAGES, task.resolution)
+    # Without masks, which may be of several sizes.
+    images = (
+        source.train.shuffled(0, 0)
+        .take(count)
+        .map(lambda raw: {'image': task.eval_example(raw)['image']})
+    )
+    (batch,) = images.batch(count).map(task.eval_batch).as_numpy_iterator()
     return batch['image']
 
 
@@ -159,7 +186,6 @@ def _describe(job: Job, run: 'Run | None') -> dict[str, Any]:
     entry, source = job.entry, job.run
     kind: dict[str, Any] = {
         'scheme': entry.scheme,
-        'probabilities': False,
         'hard_swish': entry.hard_swish,
         'method': 'ptq' if entry.scheme == 'int8' else None,
     }

@@ -5,10 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmark.paper import grid, grid_files
+from benchmark.paper import grid, grid_files, head_grid
 from benchmark.paper.grid import Entry
 from benchmark.paper.grid_files import Job, TrainedRun, build, check_in_one_piece, is_there
+from benchmark.paper.head_grid import HeadEntry
 from mobilenet_v3.cost import count
+from mobilenet_v3.head_tables import Detector, Segmenter
+from mobilenet_v3.heads import DetectionHead, SegmentationHead
 from mobilenet_v3.spec_file import load_model_spec, to_dict
 from train.card_file import card_path, read_card
 from train.tflite_file import TFLiteModel, open_interpreter, read_identity
@@ -20,7 +23,11 @@ INT8 = Entry('tiny', resolution=32, scheme='int8', hard_swish='decomposed')
 @pytest.fixture(scope='module', autouse=True)
 def _tiny_network(tiny_spec):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(grid.NETWORKS, 'tiny', load_model_spec(str(tiny_spec)))
+        spec = load_model_spec(str(tiny_spec))
+        patch.setitem(grid.NETWORKS, 'tiny', spec)
+        detector = Detector(spec, DetectionHead((16, 8, 8, 8)))
+        patch.setitem(head_grid.DETECTORS, 'tiny_ssd', detector)
+        patch.setitem(head_grid.SEGMENTERS, 'tiny_lr', Segmenter(spec, SegmentationHead(filters=8)))
         yield
 
 
@@ -112,6 +119,36 @@ def test_a_file_without_xnnpack_is_refused():
     check_in_one_piece('x', {'partitions': 1, 'outside': {'QUANTIZE': 2}})
 
 
+@pytest.mark.parametrize(
+    ('entry', 'name', 'outputs'),
+    [
+        (HeadEntry('tiny_ssd', (64, 64)), 'ssdlite_tiny_ssd_64_float32', {'boxes', 'scores'}),
+        (HeadEntry('tiny_ssd', (64, 64), 'int8'), 'ssdlite_tiny_ssd_64_int8', {'boxes', 'scores'}),
+        (HeadEntry('tiny_lr', (32, 64)), 'segmentation/seg_tiny_lr_32x64_float32', None),
+        (HeadEntry('tiny_lr', (32, 64), 'int8'), 'segmentation/seg_tiny_lr_32x64_int8', None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_a_network_with_a_head_is_one_piece_and_its_card_tells_the_head(
+    tmp_path, entry, name, outputs
+):
+    job = Job(entry, str(tmp_path))
+    assert job.path == tmp_path / f'{name}.tflite'
+    build(job)
+    assert is_there(job)
+    card = read_card(job.path)
+    assert card['partitions'] == 1
+    assert card['input']['shape'] == [1, *entry.resolution, 3]
+    assert (card['task'], card['weights']) == (entry.task, 'random, normalised')
+    assert card['head'] == json.loads(json.dumps(dataclasses.asdict(entry.head)))
+    answers = TFLiteModel(job.path)(np.zeros((1, *entry.resolution, 3), np.float32))
+    if outputs:
+        assert set(answers) == outputs
+        assert answers['scores'].shape[-1] == card['classes'] + 1 == 91
+    else:
+        assert answers.shape == (1, 32, 64, 19)
+
+
 # What is there already
 
 
@@ -199,6 +236,27 @@ def test_an_int8_file_of_a_run_is_calibrated_on_its_training_images(run, monkeyp
     assert options['images'].shape == (16, 32, 32, 3)
     assert -1 <= options['images'].min() < options['images'].max() <= 1
     assert options['hard_swish'] == 'decomposed'
+
+
+@pytest.mark.parametrize(
+    ('fixture', 'entry'),
+    [
+        ('tiny_detection_run', HeadEntry('tiny_ssd', (64, 64), 'int8')),
+        ('tiny_segmentation_run', HeadEntry('tiny_lr', (48, 64))),
+    ],
+)
+def test_a_file_with_a_head_takes_the_weights_of_a_run(fixture, entry, request, tmp_path):
+    workdir = request.getfixturevalue(fixture)
+    results = json.loads((workdir / 'results.json').read_text())
+    step, averaged = results['step'], results['averaged']
+    run = TrainedRun(str(workdir), step, 'ab', results['examples'], averaged)
+    job = Job(entry, str(tmp_path), run)
+    build(job)
+    assert is_there(job)
+    card = read_card(job.path)
+    assert (card['weights'], card['trained_steps'], card['task']) == ('run', step, entry.task)
+    assert card['evaluation']['float'] == averaged
+    assert card['partitions'] == 1
 
 
 def test_a_run_that_goes_on_meanwhile_is_refused(run, tmp_path):
