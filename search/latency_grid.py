@@ -2,12 +2,15 @@
 
     python -m search.latency_grid --seed_model=small --resolution=64 --num_classes=10 \\
         --output=runs/latency
+    python -m search.latency_grid --seed_model=v2 --space --output=runs/latency
 
 Draws widths from --lowest of the network's own to its own, builds the parts of all these networks
 into OUTPUT/blocks, measures them by turns and adds them to OUTPUT/latency_table.csv: the one that
-benchmark.block_table writes. Widths between measured ones are fitted, so some dozens are enough.
+benchmark.block_table writes. Widths between measured ones are fitted, so some dozens are enough. With
+--space all parts of the search space around the network are measured instead (search/space.py).
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from benchmark.measuring_flags import (
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import load_model_spec
 from search.latency.form import FileForm
+from search.space import Space
 from search.widths import drawn, narrowest
 from train import cli
 
@@ -36,6 +40,7 @@ def define_flags() -> None:
     """Defines the flags."""
     define_network_flags()
     flags.DEFINE_integer('networks', 24, 'Networks whose widths are drawn.', lower_bound=1)
+    flags.DEFINE_bool('space', False, "All parts of the NAS space around the network, MnasNet's.")
     define_device_flags()
     define_protocol_flags()
     flags.DEFINE_string('output', None, 'Folder for files and table.', required=True)
@@ -60,7 +65,11 @@ def main() -> None:
     """Flags to one call."""
     protocol = read_protocol()
     seeds = [load_model_spec(name) for name in FLAGS.seed_model]
-    parts = grid_parts(seeds, read_form(), FLAGS.networks, FLAGS.lowest)
+    form = read_form()
+    if FLAGS.space:
+        parts = [part for seed in seeds for part in space_parts(Space(seed), form)]
+    else:
+        parts = grid_parts(seeds, form, FLAGS.networks, FLAGS.lowest)
     device = open_device()
     cli.import_tensorflow()
     print(f'{len(parts)} parts')
@@ -100,6 +109,26 @@ def grid_parts(
         for spec in (seed, narrowest(seed, lowest), *drawn(seed, networks, lowest, SEED))
     ]
     return list(dict.fromkeys(part for spec in specs for part in form.parts(spec)))
+
+
+def space_parts(space: Space, form: FileForm) -> list[Part]:
+    """The parts of all networks of a space, each once.
+
+    A block depends on its own stage and on the width of the one before, and the head on the width
+    of the last: so every stage is varied with the width before it, the others staying as they are.
+    """
+    numbers = [int(d.name.partition('/')[0].removeprefix('stage_')) for d in space.decisions]
+    found: dict[Part, None] = {}
+    for stage in range(1, len(space.stages) + 1):
+        ranges = [
+            range(len(decision.options))
+            if number == stage or decision.name == f'stage_{stage - 1}/width'
+            else range(1)
+            for number, decision in zip(numbers, space.decisions, strict=True)
+        ]
+        for architecture in itertools.product(*ranges):
+            found.update(dict.fromkeys(form.parts(space.spec(architecture))))
+    return list(found)
 
 
 if __name__ == '__main__':
