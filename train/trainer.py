@@ -63,6 +63,12 @@ class Trainer:
             self._steps[phase] = self._make_train()
         return float(self._steps[phase](iterator, tf.constant(count)))
 
+    def step(self, batch: Batch) -> tf.Tensor:
+        """One update, of one replica from its share of a batch; returns its share of the loss."""
+        loss, gradients = self._gradients(batch)
+        self._apply(gradients)
+        return loss
+
     def evaluate(self, evaluator: Evaluator) -> Metrics:
         """Metrics of the raw and of the averaged weights."""
         if self._raw is not self.model:
@@ -98,14 +104,7 @@ class Trainer:
         return train
 
     def _whole_step(self, iterator: tf.data.Iterator) -> tf.Tensor:
-        """One update from one batch; returns the loss."""
-
-        def step(batch: Batch) -> tf.Tensor:
-            loss, gradients = self._gradients(batch)
-            self._apply(gradients)
-            return loss
-
-        return self._sum(self.strategy.run(step, args=(next(iterator),)))
+        return self._sum(self.strategy.run(self.step, args=(next(iterator),)))
 
     def _step_in_parts(self, parts: int) -> Callable[[tf.data.Iterator], tf.Tensor]:
         """One update from the sum of the gradients of the parts of a batch."""
