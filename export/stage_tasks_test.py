@@ -17,7 +17,7 @@ from train.data import pipeline
 from train.detection.box_coder import decode
 from train.evaluate import measure
 from train.predictor import open_predictor
-from train.tflite_file import TFLiteModel
+from train.tflite_file import TFLiteModel, open_interpreter
 
 HEADS = ('boxes', 'scores')
 DETECTIONS = ('boxes', 'classes', 'scores', 'count')
@@ -95,6 +95,17 @@ def test_a_detector_becomes_one_piece_before_its_post_processing(detections, sch
     assert found['output'] == {'activation': 'sigmoid'}
     assert found['suppression']['by_class']
     assert 'the whole image' in found['preprocessing']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('scheme', ['float32', 'int8'])
+def test_scores_are_made_in_floats(detections, scheme):
+    # The converter would make a sigmoid of 8-bit logits one of 8-bit scores.
+    assert 'LOGISTIC' not in card(detections, scheme)['ops']
+    interpreter = open_interpreter(detections / f'tiny_{scheme}.tflite')
+    types = {detail['index']: detail['dtype'] for detail in interpreter.get_tensor_details()}
+    made = [op for op in interpreter._get_ops_details() if op['op_name'] == 'TANH']
+    assert [types[index] for op in made for index in op['inputs']] == [np.float32]
 
 
 @pytest.mark.slow
