@@ -3,13 +3,13 @@
 import os
 
 
-def read_names(path: str) -> tuple[str, ...]:
-    """The names in `labels.txt` of a folder, one a line; () where there is no such file.
+def read_names(path: str, name: str = 'labels.txt') -> tuple[str, ...]:
+    """The names in a file of a folder, one a line; () where there is no such file.
 
     Raises:
       ValueError: it names none, or one twice.
     """
-    file = os.path.join(path, 'labels.txt')
+    file = os.path.join(path, name)
     if not os.path.isfile(file):
         return ()
     with open(file, encoding='utf-8') as lines:

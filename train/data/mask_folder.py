@@ -3,57 +3,68 @@
 import concurrent.futures
 import dataclasses
 import os
+import sys
 
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from train.data.faults import name_some, skip_or_stop, warn
+from train.data.faults import skip_or_stop
 from train.data.images import IMAGE_ENDINGS, read_image, read_size
-from train.data.labels import read_names
+from train.data.mask_classes import class_numbers
 from train.data.mask_file import BITS, HEADER_BYTES, class_tables, read_header
+from train.data.mask_layouts import (
+    MASK_ENDING,
+    MASK_NAMES,
+    Folders,
+    expected_layouts,
+    find_split,
+    is_mask,
+    match_masks,
+    splits_there,
+)
 from train.data.source import Source, Split, listed_split
 
-VAL_NAMES = ('val', 'validation', 'valid', 'test')
-ANNOTATED = 'annot'  # what the name of a split's folder of masks ends with
+MOST_TOLD = 40  # classes in a line
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pair:
-    """An image and its mask: `header` begins the mask's file, `numbers` are those that occur."""
+    """An image and its mask: `header` begins the mask's file, `counts` [256] are pixels by number."""
 
     image: str
     mask: str
     header: bytes
     bits: int
-    numbers: np.ndarray
+    counts: np.ndarray
 
 
 def open_mask_folder(path: str, config: ConfigDict) -> Source:
     """Opens `path` with images in {train,val}/ and their masks in {train,val}annot/.
 
-    The mask of x.jpg is x.png: of the same size, grey or with a palette, whose numbers, not colours,
-    are the classes. They are named by labels.txt in `path`, a line each from number 0 on, or counted
-    by `config.num_classes`, or by the largest number in the training masks. `config.ignore_label`
-    is no class. A test/ with testannot/ is optional; without val/ it is the evaluation split.
+    `mask_layouts.LAYOUTS` holds the other ways to lay them out. The mask of x.jpg is x.png: of the
+    same size, grey or with a palette, whose numbers, not colours, are the classes (`class_numbers`).
+    A test split is optional; without val it is the evaluation split.
 
-    Every file is decoded once; bad ones are named, counted and left out.
+    Every file is decoded once; bad ones are named, counted and left out. What share of the pixels each
+    class has is told.
 
     Raises:
       ValueError: a folder is missing or empty, or more than `config.max_bad_fraction` of the images
         or masks are bad.
     """
-    val_name = next((name for name in VAL_NAMES if os.path.isdir(f'{path}/{name}')), None)
-    if not os.path.isdir(f'{path}/train') or val_name is None:
-        raise ValueError(
-            f'{path} has no train/ and val/; segmentation expects images in train/ and val/ and '
-            f'their masks in train{ANNOTATED}/ and val{ANNOTATED}/'
-        )
-    names = {'train': 'train', 'val': val_name}
-    if val_name != 'test' and os.path.isdir(f'{path}/test{ANNOTATED}'):
-        names['test'] = 'test'
-    read = {split: _read_split(path, name) for split, name in names.items()}
-    numbers = _class_numbers(path, config, [x for x in read['train'] if isinstance(x, _Pair)])
+    train, val = (find_split(path, name) for name in ('train', 'val'))
+    test = find_split(path, 'test', needed=val is None)
+    if val is None:
+        val, test = test, None
+    if train is None or val is None:
+        there = splits_there(path)
+        having = f'masks for {" and ".join(there)} alone' if there else 'no images with masks'
+        raise ValueError(f'{path} has {having}, training needs train and val; {expected_layouts()}')
+    folders = {'train': train, 'val': val, **({'test': test} if test else {})}
+    read = {split: _read_split(where, split, config) for split, where in folders.items()}
+    numbers = class_numbers(path, config, {pair.mask: pair.counts for pair in read['train'].good})
+    _tell_shares(train.masks, read['train'].good, numbers, config.ignore_label)
     splits: dict[str, Split] = {
         split: _make_split(pairs, list(numbers.values()), split, config)
         for split, pairs in read.items()
@@ -61,23 +72,53 @@ def open_mask_folder(path: str, config: ConfigDict) -> Source:
     return Source(f'folder:{path}', tuple(numbers), **splits)
 
 
-def _read_split(path: str, name: str) -> list[_Pair | str]:
-    """The images of a folder with their masks, or why they are bad."""
-    folder, annotated = f'{path}/{name}', f'{path}/{name}{ANNOTATED}'
-    if not os.path.isdir(annotated):
-        raise ValueError(f'{annotated} is missing; expected the masks of {folder}')
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What can be read of a split, and why the rest cannot."""
+
+    good: list[_Pair]
+    bad: list[str]
+
+
+def _read_split(folders: Folders, name: str, config: ConfigDict) -> _Read:
+    """The images of a split with their masks.
+
+    Raises:
+      ValueError: there is none, or too many are bad.
+    """
     # Names with a dot first are not photos: macOS leaves ._x.jpg beside x.jpg.
-    names = [n for n in sorted(os.listdir(folder)) if n[0] != '.']
+    names = [n for n in sorted(os.listdir(folders.images)) if n[0] != '.']
     images = [n for n in names if n.lower().endswith(IMAGE_ENDINGS)]
     if not images:
-        raise ValueError(f'{folder} has no images ({", ".join(IMAGE_ENDINGS)})')
+        raise ValueError(f'{folders.images} has no images ({", ".join(IMAGE_ENDINGS)})')
+    masks = match_masks(images, [n for n in os.listdir(folders.masks) if n[0] != '.'])
 
     def read(image: str) -> _Pair | str:
-        mask = f'{annotated}/{os.path.splitext(image)[0]}.png'
-        return _read_pair(f'{folder}/{image}', mask)
+        try:
+            mask = _only(image, masks[image], folders.masks)
+        except ValueError as e:
+            return str(e)
+        return _read_pair(f'{folders.images}/{image}', f'{folders.masks}/{mask}')
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(read, images))
+        pairs = list(pool.map(read, images))
+    bad = [pair for pair in pairs if isinstance(pair, str)]
+    # Before classes are counted: of bad masks alone there would be none, and nobody told why.
+    skip_or_stop(bad, len(pairs), f'{name} images or masks are bad', config)
+    return _Read([pair for pair in pairs if isinstance(pair, _Pair)], bad)
+
+
+def _only(image: str, masks: list[str], folder: str) -> str:
+    """The one mask of an image."""
+    if len(masks) == 1 and is_mask(masks[0]):
+        return masks[0]
+    stem = os.path.splitext(image)[0]
+    expected, *others = (f'{name.format(stem)}{MASK_ENDING}' for name in MASK_NAMES)
+    if not masks:
+        raise ValueError(f'{folder}/{expected} (no such file, nor {" or ".join(others)})')
+    if is_mask(masks[0]):
+        raise ValueError(f'{folder}/{masks[0]} (beside {", ".join(masks[1:])}; expected one)')
+    raise ValueError(f'{folder}/{masks[0]} (no PNG file by its name; expected {expected})')
 
 
 def _read_pair(image: str, mask: str) -> _Pair | str:
@@ -91,57 +132,57 @@ def _read_pair(image: str, mask: str) -> _Pair | str:
         size, bits, header = read_header(content)
         if size != (height, width):
             raise ValueError(f'of {size[1]}×{size[0]}, its image of {width}×{height}')
-        # Spread over 0 to 255 where there are fewer than 8 bits.
         values = tf.io.decode_png(header + content[HEADER_BYTES:], channels=1)
-        numbers = np.unique(values) // (255 // (2**bits - 1))
     except ValueError as e:
         return f'{mask} ({e})'
-    return _Pair(image, mask, header, bits, numbers)
+    # Spread over 0 to 255 where there are fewer than 8 bits.
+    spread = np.bincount(values.numpy().reshape(-1), minlength=256)[:: 255 // (2**bits - 1)]
+    return _Pair(image, mask, header, bits, np.pad(spread, (0, 256 - len(spread))))
 
 
-def _class_numbers(path: str, config: ConfigDict, train: list[_Pair]) -> dict[str, int]:
-    """The names of classes and their numbers in masks."""
-    names, ignored = read_names(path), config.ignore_label
-    if names and config.num_classes not in (0, len(names)):
-        raise ValueError(
-            f'{path}/labels.txt names {len(names)} classes, config.data.num_classes is '
-            f'{config.num_classes}; expected one of them'
-        )
-    occurring = {int(number) for pair in train for number in pair.numbers} - {ignored}
-    count = config.num_classes or max(occurring, default=-1) + 1
-    named = names or tuple(str(number) for number in range(count))
-    numbers = {name: number for number, name in enumerate(named) if number != ignored}
-    if len(numbers) < 2:
-        raise ValueError(
-            f'{path}: the training masks hold {len(numbers)} classes besides config.data.ignore_label '
-            f'= {ignored}; expected at least 2'
-        )
-    absent = [name for name, number in numbers.items() if number not in occurring]
-    if absent:
-        warn(f'{path}: no training mask holds {name_some(absent)}, which count as classes')
-    return numbers
+def _tell_shares(folder: str, pairs: list[_Pair], numbers: dict[str, int], ignored: int) -> None:
+    """Says on standard error which numbers have which share of the pixels."""
+    counts = np.sum([pair.counts for pair in pairs], axis=0)
+    total = counts.sum()
+    told = [
+        f'{number if name == str(number) else f"{number} {name}"}: {counts[number] / total:.1%}'
+        for name, number in numbers.items()
+        if number < len(counts) and counts[number]
+    ]
+    more = f', {len(told) - MOST_TOLD} more' if len(told) > MOST_TOLD else ''
+    unseen = counts[ignored] / total if 0 <= ignored < len(counts) else 0
+    print(
+        f'note: pixels in {folder} of class {", ".join(told[:MOST_TOLD])}{more}; ignored '
+        f'(config.data.ignore_label = {ignored}): {unseen:.1%}',
+        file=sys.stderr,
+    )
 
 
-def _make_split(
-    pairs: list[_Pair | str], numbers: list[int], name: str, config: ConfigDict
-) -> Split:
+def _make_split(read: _Read, numbers: list[int], name: str, config: ConfigDict) -> Split:
+    """Leaves out the masks with other numbers than those of the classes."""
     allowed = {*numbers, config.ignore_label}
-    good: list[_Pair] = []
-    bad = []
-    for pair in pairs:
-        strange = [] if isinstance(pair, str) else sorted(set(pair.numbers.tolist()) - allowed)
-        if isinstance(pair, str):
-            bad.append(pair)
-        elif strange:
-            bad.append(
-                f'{pair.mask} (has the labels {", ".join(map(str, strange[:5]))}'
-                f'{", …" if len(strange) > 5 else ""} beyond the {len(numbers)} classes; expected 0 '
-                f'to {max(numbers, default=0)}, or {config.ignore_label} to ignore)'
-            )
+    expected = f'expected {_in_words(numbers)}, or {config.ignore_label} to ignore'
+    good, strange = [], []
+    for pair in read.good:
+        others = [str(number) for number in np.flatnonzero(pair.counts) if number not in allowed]
+        if others:
+            some = ', '.join(others[:5]) + (', …' if len(others) > 5 else '')
+            beyond = f'has the labels {some} beyond the {len(numbers)} classes'
+            strange.append(f'{pair.mask} ({beyond}; {expected})')
         else:
             good.append(pair)
-    skip_or_stop(bad, len(pairs), f'{name} images or masks are bad', config)
+    if strange:  # with the others they may be too many
+        total = len(read.good) + len(read.bad)
+        skip_or_stop([*strange, *read.bad], total, f'{name} images or masks are bad', config)
     return _split(good, class_tables(numbers))
+
+
+def _in_words(numbers: list[int]) -> str:
+    """Numbers in order: 0 to 10, or 0, 255."""
+    first, last = min(numbers), max(numbers)
+    if len(numbers) == last - first + 1:
+        return f'{first} to {last}'
+    return ', '.join(map(str, sorted(numbers)))
 
 
 def _split(pairs: list[_Pair], tables: np.ndarray) -> Split:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from train.data.mask_folder import open_mask_folder
+from train.data.mask_layouts import LAYOUTS
 from train.data.source import open_source
 
 REAL = Path(__file__).parents[3] / 'shared' / 'data' / 'camvid'
@@ -137,7 +139,7 @@ def spoil(root, name):
 
 
 BAD = {
-    'missing': 'trainannot/1.png (no such file)',
+    'missing': 'trainannot/1.png (no such file, nor 1_L.png or 1_mask.png)',
     'cut': 'trainannot/1.png (damaged or no image)',
     'empty': 'trainannot/1.png (empty file)',
     'of another size': 'trainannot/1.png (of 19×12, its image of 20×12)',
@@ -173,18 +175,132 @@ def test_labels_that_training_lacks_are_beyond_the_classes(tmp_path):
         open_at(root)
 
 
-def test_numbers_that_never_occur_are_told(tmp_path, capsys):
-    # Grey levels instead of numbers: 0 and 128.
-    source = open_at(write(tmp_path, train=[mask(0, 128)], val=[mask(0, 128)]))
-    assert len(source.labels) == 129
-    assert 'no training mask holds 1; 2; 3; 4; 5; …, which count' in capsys.readouterr().err
-
-
-def test_one_class_is_none(tmp_path):
-    # Black and white of 8 bits: white is what is ignored unless something else is.
-    root = write(tmp_path, train=[mask(0, 255)])
-    with pytest.raises(ValueError, match=r'hold 1 classes besides config.data.ignore_label = 255'):
+@pytest.mark.parametrize('name', [*(BAD.keys() - {'beyond the classes', 'a bad image'})])
+def test_training_masks_that_are_all_bad_are_named(tmp_path, name):
+    root = write(tmp_path, train=[mask(0, 1, 2)] * 2)
+    spoil(root, name)
+    for file in ('train/0.png', 'trainannot/0.png'):
+        (root / file).unlink()
+    with pytest.raises(
+        ValueError, match=rf'1 of 1 train .* bad: {re.escape(f"{root}/{BAD[name]}")}'
+    ):
         open_at(root)
+
+
+def test_an_empty_folder_of_masks_is_told_of_by_what_it_lacks(tmp_path):
+    root = write(tmp_path)
+    (root / 'trainannot/0.png').unlink()
+    with pytest.raises(ValueError, match=r'1 of 1 train .*trainannot/0\.png \(no such file'):
+        open_at(root)
+
+
+# ------------------------------------------------------------------------ classes and layouts
+
+
+def test_numbers_that_never_occur_count_where_most_do(tmp_path, capsys):
+    source = open_at(write(tmp_path, train=[mask(0, 1), mask(0, 2, 4)], val=[mask(0, 3)]))
+    assert source.labels == ('0', '1', '2', '3', '4')
+    warning = capsys.readouterr().err
+    assert f'{tmp_path}: no training mask holds 3, which count as classes' in warning
+    assert f'largest number, 4, is in {tmp_path}/trainannot/1.png: mend it if that is a' in warning
+
+
+def test_a_stray_mask_does_not_make_classes_of_all_numbers_below_its_own(tmp_path, capsys):
+    masks = [mask(0, 1, 2), mask(100, 101)]
+    assert open_at(write(tmp_path, train=masks)).labels == ('0', '1', '2', '100', '101')
+    warning = capsys.readouterr().err
+    assert 'no training mask holds 3; 4; 5; 6; 7; …, which are no classes; the largest' in warning
+    assert f'number, 101, is in {tmp_path}/trainannot/1.png: mend it' in warning
+
+
+def test_black_and_white_are_two_classes_where_nothing_is_ignored(tmp_path, capsys):
+    root = write(tmp_path, train=[mask(0, 255)], val=[mask(255, 0)])
+    with pytest.raises(
+        ValueError,
+        match=r'hold 1 classes besides config.data.ignore_label = 255; expected at least 2. The num'
+        r'bers of their pixels are 0, 255; if 255 is a class, as white is, give --config.data.ignore'
+        r'_label=-1',
+    ):
+        open_at(root)
+    source = open_at(root, ignore_label=-1)
+    assert source.labels == ('0', '255')
+    (raw,) = examples(source.val)
+    np.testing.assert_array_equal(classes(raw), mask(1, 0))
+    assert 'warning' not in capsys.readouterr().err
+
+
+def test_more_classes_than_a_mask_can_hold_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='has 256 classes; expected at most 255'):
+        open_at(write(tmp_path), num_classes=256, ignore_label=-1)
+
+
+def test_the_shares_of_the_numbers_are_told(tmp_path, capsys):
+    root = write(tmp_path, train=[mask(0, 0, 1, 11)], val=[mask(0, 1)])
+    (root / 'classes.txt').write_text('\n'.join(['sky', 'road', *'abcdefghi', 'Void']))
+    open_at(root, ignore_label=11)
+    err = capsys.readouterr().err
+    assert (
+        f'note: pixels in {root}/trainannot of class 0 sky: 50.0%, 1 road: 25.0%; ignored '
+        '(config.data.ignore_label = 11): 25.0%\n'
+    ) in err
+    assert "'Void'" not in err
+    open_at(root)
+    err = capsys.readouterr().err
+    assert '11 Void: 25.0%; ignored (config.data.ignore_label = 255): 0.0%' in err
+    assert "classes.txt names class 11 'Void', which is learned as any other; if its pixels" in err
+    assert 'shall not count, give --config.data.ignore_label=11' in err
+
+
+def test_two_files_with_other_names_are_refused(tmp_path):
+    root = write(tmp_path)
+    for file, text in (('labels.txt', 'a\nb\nc'), ('codes.txt', 'a\nb\nd')):
+        (root / file).write_text(text)
+    with pytest.raises(ValueError, match=r'labels\.txt and codes\.txt name different classes'):
+        open_at(root)
+    (root / 'codes.txt').write_text('a\nb\nc\n')
+    assert open_at(root).labels == ('a', 'b', 'c')
+
+
+@pytest.mark.parametrize(('images', 'masks'), LAYOUTS)
+@pytest.mark.parametrize(('mask_name', 'val'), [('{}.png', 'val'), ('{}_L.PNG', 'valid')])
+def test_masks_are_found_in_each_layout(tmp_path, images, masks, mask_name, val):
+    for split in ('train', val):
+        folders = [tmp_path / form.format(split) for form in (images, masks)]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        Image.new('RGB', SIZE[::-1]).save(folders[0] / 'x.y.jpg')
+        Image.fromarray(mask(0, 1)).save(folders[1] / mask_name.format('x.y'))
+    source = open_at(tmp_path)
+    (raw,) = examples(source.val)
+    np.testing.assert_array_equal(classes(raw), mask(0, 1))
+
+
+def test_two_layouts_or_masks_are_named(tmp_path):
+    root = write(tmp_path)
+    (root / 'trainannot/0_mask.png').write_bytes((root / 'trainannot/0.png').read_bytes())
+    with pytest.raises(ValueError, match=r'annot/0\.png \(beside 0_mask\.png; expected one\)'):
+        open_at(root)
+    (root / 'train_labels').mkdir()
+    with pytest.raises(
+        ValueError, match=r'has the train split twice, .*/trainannot and .*/train_labels;'
+    ):
+        open_at(root)
+
+
+def test_a_mask_of_another_kind_is_named(tmp_path):
+    root = write(tmp_path)
+    (root / 'trainannot/0.png').rename(root / 'trainannot/0.jpg')
+    with pytest.raises(
+        ValueError, match=r'annot/0\.jpg \(no PNG file by its name; expected 0\.png'
+    ):
+        open_at(root)
+
+
+def test_a_mask_of_another_image_is_not_taken(tmp_path):
+    root = write(tmp_path)
+    for folder in ('train', 'trainannot'):
+        (root / folder / '0_mask.png').write_bytes((root / folder / '0.png').read_bytes())
+    assert open_at(root).train.num_examples == 2
 
 
 @pytest.mark.parametrize(
@@ -192,11 +308,17 @@ def test_one_class_is_none(tmp_path):
     [
         (
             'train',
-            'has no train/ and val/; segmentation expects images in train/ and val/ and their',
+            r'has masks for val alone, training needs train and val; segmentation expects ima',
         ),
-        ('val', 'has no train/ and val/'),
-        ('trainannot', r'trainannot is missing; expected the masks of .*train$'),
-        ('valannot', r'valannot is missing; expected the masks of .*val$'),
+        (
+            'val',
+            r'has masks for train alone, training needs train and val; .* in train/ with traina',
+        ),
+        (
+            'trainannot',
+            r'train has no masks; .*in is expected to hold trainannot/, .* or train_masks/',
+        ),
+        ('valannot', r'val has no masks; .*in is expected to hold valannot/'),
     ],
 )
 def test_a_missing_folder_is_named(tmp_path, missing, reason):
@@ -204,6 +326,13 @@ def test_a_missing_folder_is_named(tmp_path, missing, reason):
     (root / missing).rename(tmp_path / 'gone')
     with pytest.raises(ValueError, match=reason):
         open_at(root)
+
+
+def test_no_layout_tells_which_were_looked_for(tmp_path):
+    with pytest.raises(
+        ValueError, match=r'no images with masks, .* images/train/ with masks/train/'
+    ):
+        open_at(tmp_path)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -1,0 +1,119 @@
+"""Which numbers of index masks are classes, and what these are called."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from train.data.faults import name_some, warn
+from train.data.labels import read_names
+from train.data.mask_file import IGNORED
+
+NAME_FILES = ('labels.txt', 'classes.txt', 'codes.txt')
+BLACK_AND_WHITE = {0, 255}
+# Names that often stand for pixels that are nothing.
+NOTHING = {'unlabelled', 'unlabeled', 'void', 'ignore', 'ignored', 'background', 'unknown'}
+
+
+def class_numbers(
+    path: str, config: ConfigDict, counts: Mapping[str, np.ndarray]
+) -> dict[str, int]:
+    """The names of the classes of masks, and their numbers there.
+
+    They are named by one of NAME_FILES in `path`, a line each from number 0 on, or counted by
+    `config.num_classes`, or are the numbers in the training masks: all up to the largest or, where
+    most of those are in no mask (0 and 255 of black and white), the ones that are.
+    `config.ignore_label` is no class.
+
+    Args:
+      path: of the dataset.
+      config: the `data` part of a config.
+      counts: of each training mask the pixels by number, [256].
+
+    Raises:
+      ValueError: there are fewer than two, more than a mask of bytes can hold, or two counts of them.
+    """
+    ignored, (file, names) = config.ignore_label, _names(path)
+    if names and config.num_classes not in (0, len(names)):
+        raise ValueError(
+            f'{path}/{file} names {len(names)} classes, config.data.num_classes is '
+            f'{config.num_classes}; expected one of them'
+        )
+    total = np.sum([*counts.values()], axis=0)
+    occurring = {int(number) for number in np.flatnonzero(total)} - {ignored}
+    told = names or tuple(map(str, range(config.num_classes)))
+    listed = dict(enumerate(told)) or {number: str(number) for number in _numbers(occurring)}
+    numbers = {name: number for number, name in listed.items() if number != ignored}
+    _check(path, numbers, total, ignored)
+    if not told:
+        _warn_of_gaps(path, numbers, occurring, ignored, counts)
+    elif absent := [name for name, number in numbers.items() if number not in occurring]:
+        warn(f'{path}: no training mask holds {name_some(absent)}, which count as classes')
+    _warn_of_nothing(path, file, numbers)
+    return numbers
+
+
+def _names(path: str) -> tuple[str, tuple[str, ...]]:
+    """The file with the names of the classes, and the names; '' and () without one."""
+    read = {file: read_names(path, file) for file in NAME_FILES}
+    read = {file: names for file, names in read.items() if names}
+    if len(set(read.values())) > 1:
+        raise ValueError(
+            f'{path}: {" and ".join(read)} name different classes; expected one of them, move the '
+            'others away'
+        )
+    return next(iter(read.items()), ('', ()))
+
+
+def _numbers(occurring: set[int]) -> list[int]:
+    """All numbers up to the largest one, or those that occur where these are the fewer."""
+    below = max(occurring, default=-1) + 1
+    # A class that few images have may be in none of training: it stays one for those to evaluate.
+    return list(range(below)) if 2 * len(occurring) >= below else sorted(occurring)
+
+
+def _check(path: str, numbers: dict[str, int], total: np.ndarray, ignored: int) -> None:
+    if len(numbers) > IGNORED:
+        raise ValueError(f'{path} has {len(numbers)} classes; expected at most {IGNORED}')
+    if len(numbers) >= 2:
+        return
+    found = ', '.join(map(str, np.flatnonzero(total)))
+    message = (
+        f'{path}: the training masks hold {len(numbers)} classes besides config.data.ignore_label = '
+        f'{ignored}; expected at least 2. The numbers of their pixels are {found}'
+    )
+    if 0 <= ignored < len(total) and total[ignored]:
+        message += f'; if {ignored} is a class, as white is, give --config.data.ignore_label=-1'
+    raise ValueError(message)
+
+
+def _warn_of_gaps(
+    path: str,
+    numbers: Mapping[str, int],
+    occurring: set[int],
+    ignored: int,
+    counts: Mapping[str, np.ndarray],
+) -> None:
+    """Tells of numbers in no mask below one that is in some: that one may be a mistake."""
+    if occurring == BLACK_AND_WHITE:
+        return
+    largest = max(occurring)
+    unused = [n for n in range(largest) if n not in occurring and n != ignored]
+    if not unused:
+        return
+    are = 'count as classes' if unused[0] in numbers.values() else 'are no classes'
+    file = next(file for file, pixels in counts.items() if pixels[largest])
+    warn(
+        f'{path}: no training mask holds {name_some([*map(str, unused)])}, which {are}; the largest '
+        f'number, {largest}, is in {file}: mend it if that is a mistake, or give the number of classes '
+        'by --config.data.num_classes'
+    )
+
+
+def _warn_of_nothing(path: str, file: str, numbers: dict[str, int]) -> None:
+    for name, number in numbers.items():
+        if name.lower() in NOTHING:
+            warn(
+                f'{path}/{file} names class {number} {name!r}, which is learned as any other; if its '
+                f'pixels shall not count, give --config.data.ignore_label={number}'
+            )
