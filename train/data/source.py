@@ -63,6 +63,15 @@ class Source:
         return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A split that is evaluated without the others, which need not be there."""
+
+    name: str
+    labels: tuple[str, ...]
+    split: Split
+
+
 def open_source(config: ConfigDict, task: str = 'classification') -> Source:
     """Opens the dataset that `config` (the `data` part of a config) names, for a task.
 
