@@ -2,6 +2,9 @@
 
     python -m train.main --task=segmentation --model=small_1024 --dataset=folder:PATH --init=WEIGHTS \\
         --resolution=360,480 --config=configs/segmentation_small_data.py --workdir=runs/streets
+
+Add --config.data.ignore_label=N where the number N of masks is no class, as 11 of CamVid; it is 255
+unless it is said, and -1 makes every number a class.
 """
 
 from ml_collections import ConfigDict

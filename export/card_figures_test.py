@@ -30,5 +30,5 @@ def test_the_figures_of_a_card_are_found_again(exported, tiny_trained, image_fol
     assert metrics == pytest.approx(read_card(path)['evaluation']['file'], rel=1e-6)
 
     files = find_images([str(image_folder / 'val')])
-    found = [best['label'] for _, _, (best,) in predict(predictor, files, top=1)]
+    found = [best['label'] for _, _, (best,), _ in predict(predictor, files, top=1)]
     assert found == [predictor.task.labels[number] for number in statistics['prediction']]

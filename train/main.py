@@ -6,6 +6,9 @@
         --config=configs/detection_small_data.py
     python -m train.main --task=segmentation --model=small --dataset=folder:streets \\
         --config=configs/segmentation_small_data.py --resolution=360,480 --workdir=runs/streets
+
+A number in masks that is no class (void, unlabelled) is 255 unless --config.data.ignore_label=N says
+another one, or -1 that every number is a class, as 0 and 255 of black and white.
 """
 
 import argparse

@@ -3,15 +3,18 @@
     python -m train.predict --model=runs/photos photo.jpg
     python -m train.predict --model=exported/small_int8.tflite --top=5 --format=json PHOTOS
     python -m train.predict --model=runs/photos --sheet=contact.png PHOTOS more/*.png
+    python -m train.predict --model=runs/boxes --output_dir=drawn PHOTOS
 
 An argument is a file or a folder, which is walked. What cannot be decoded is named and left out.
 Boxes are ymin, xmin, ymax, xmax in fractions of the image; --sheet draws them. Of pixels the share of
 each class is told, --sheet lays colours over them, and --format=json holds the region of each class at
-the network's resolution, run lengths as COCO writes them (pycocotools.mask.decode).
+the network's resolution, run lengths as COCO writes them (pycocotools.mask.decode). --output_dir draws
+the same into each image at its own size: DIR/a/x.png of PHOTOS/a/x.jpg.
 Images are prepared as in evaluation; an EXIF orientation is not followed, there or here.
 """
 
 import json
+import operator
 import os
 import sys
 from collections.abc import Iterator
@@ -52,6 +55,11 @@ def define_flags() -> None:
     flags.DEFINE_string(
         'sheet', None, 'PNG file for the images with their answers; many take more pages.'
     )
+    flags.DEFINE_string(
+        'output_dir',
+        None,
+        'Folder for each image at its own size with its answers, a PNG file each.',
+    )
     flags.DEFINE_string('labels', None, 'File with the name of each class, a line each.')
 
 
@@ -61,12 +69,14 @@ def main(arguments: list[str]) -> None:
         _check_sheet(Path(FLAGS.sheet))
     cli.import_tensorflow()
     from train.answers import ANSWERS
+    from train.answers.pictures import save_picture, where_to_save
     from train.answers.sheet import Sheet
     from train.classes import read_labels
     from train.data.images import find_images
     from train.predictor import open_predictor
 
     files = find_images(arguments)
+    pictures = where_to_save(arguments, Path(FLAGS.output_dir)) if FLAGS.output_dir else {}
     predictor = open_predictor(FLAGS.model, read_labels(FLAGS.labels) if FLAGS.labels else None)
     for note in predictor.notes:
         print(f'note: {note}', file=sys.stderr)
@@ -75,15 +85,21 @@ def main(arguments: list[str]) -> None:
     if FLAGS.sheet:
         sheet = Sheet(FLAGS.sheet, f'What {predictor.name} answers', shown.LAYOUT)
     found = []
-    for file, pixels, predictions in predict(predictor, files, FLAGS.top, FLAGS.score):
+    for file, pixels, predictions, output in predict(predictor, files, FLAGS.top, FLAGS.score):
         found.append({'file': file, 'predictions': predictions})
+        about = pixels, Path(file).name, predictions, predictor.task.labels
         if sheet:
-            sheet.add(shown.tile(pixels, Path(file).name, predictions, predictor.task.labels))
+            sheet.add(shown.tile(*about))
+        if pictures:
+            save_picture(pictures[file], shown.whole(*about, output))
     if not found:
         raise ValueError(f'none of {len(files)} images can be decoded')
     if sheet:
         sheet.close()
         print('\n'.join(f'sheet: {path}' for path in sheet.paths), file=sys.stderr)
+    if pictures:
+        count = len({image['file'] for image in found})
+        print(f'pictures: {count} in {FLAGS.output_dir}', file=sys.stderr)
     if FLAGS.format == 'json':
         print(json.dumps(found, indent=1))
     else:
@@ -98,7 +114,7 @@ def _check_sheet(path: Path) -> None:
 
 def predict(
     predictor: 'Predictor', files: list[str], top: int | None = None, score: float | None = None
-) -> Iterator[tuple[str, 'np.ndarray', list]]:
+) -> Iterator[tuple[str, 'np.ndarray', list, Any]]:
     """Asks a model of images; those that cannot be decoded are named on standard error.
 
     Args:
@@ -108,7 +124,8 @@ def predict(
       score: the least one of a prediction, as well.
 
     Yields:
-      A file, its pixels [H, W, 3] uint8 and its predictions, in the order of the files.
+      A file, its pixels [H, W, 3] uint8, its predictions and the network's output for it, in the order
+      of the files.
     """
     import tensorflow as tf
     from tqdm import tqdm
@@ -144,8 +161,9 @@ def predict(
             images = task.eval_batch({'image': tf.stack([image for _, _, image in good])})['image']
             outputs = predictor.outputs(images.numpy())
             answers = shown.predictions(outputs, predictor.answers(outputs), task.labels, top)
-            for (file, pixels, _), predictions in zip(good, answers, strict=True):
-                yield file, pixels, [p for p in predictions if p[shown.SCORE] >= least]
+            for n, ((file, pixels, _), predictions) in enumerate(zip(good, answers, strict=True)):
+                output = tf.nest.map_structure(operator.itemgetter(n), outputs)
+                yield file, pixels, [p for p in predictions if p[shown.SCORE] >= least], output
 
 
 def _table(found: list[dict], shown: Any) -> str:

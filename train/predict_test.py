@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from train import predict
-from train.data.images import find_images
+from train.data.images import find_images, read_image
 from train.data.source import open_source
 from train.evaluator import Evaluator
 from train.predictor import open_predictor
@@ -26,6 +26,10 @@ BAD = {
     'sheet of another kind': (['--model=run', '--sheet=x.jpg', 'a.jpg'], 'expected a .png file'),
     'sheet nowhere': (['--model=run', '--sheet=gone/x.png', 'a.jpg'], 'in a folder that is there'),
     'empty folder': (['--model=run', 'empty'], 'empty holds no image'),
+    'pictures over images': (
+        ['--model=run', '--output_dir=png', 'png'],
+        '--output_dir is png, where the picture png/a.png would be written over an image; expected',
+    ),
     'no labels': (['--model=run', '--labels=gone.txt', 'a.jpg'], 'gone.txt'),
     'nothing decodes': (['--model=run', 'bad.jpg', 'gone.jpg'], 'none of 2 images can be decoded'),
 }
@@ -37,6 +41,8 @@ def folder(tiny_run, image_folder, tmp_path_factory):
     (folder / 'run').symlink_to(tiny_run)
     (folder / 'val').symlink_to(image_folder / 'val')
     (folder / 'empty').mkdir()
+    (folder / 'png').mkdir()
+    Image.new('RGB', (9, 9)).save(folder / 'png' / 'a.png')
     (folder / 'bad.jpg').write_text('hello')
     return folder
 
@@ -46,6 +52,7 @@ def results(folder, run_commands):
     """(exit code, standard output, standard error) of command lines."""
     cases = {name: arguments for name, (arguments, _) in BAD.items()}
     cases['table'] = ['val/red', '--model=run', '--top=2', '--sheet=x.png']
+    cases['pictures'] = ['val', 'val/red/0.jpg', '--model=run', '--output_dir=drawn']
     cases['json'] = ['bad.jpg', 'val', '--model=run', '--format=json', '--top=1']
     return run_commands('train.predict', cases, folder, imports='tensorflow_datasets')
 
@@ -66,6 +73,20 @@ def test_a_table_holds_a_line_a_prediction(results, folder):
     assert scores[0] >= scores[1]
     assert err == 'sheet: x.png\n'
     assert Image.open(folder / 'x.png').size[0] > 600
+
+
+def test_pictures_of_images_lie_in_folders_as_these(results, folder):
+    code, _, err = results['pictures']
+    assert code == 0, err
+    assert err == 'pictures: 7 in drawn\n'
+    drawn = sorted(str(path.relative_to(folder)) for path in (folder / 'drawn').rglob('*.png'))
+    images = (folder / 'val').rglob('*.jpg')
+    expected = [f'drawn/{path.relative_to(folder / "val").with_suffix(".png")}' for path in images]
+    assert drawn == sorted(expected)  # one of an image that is given twice
+    _, photo = read_image(str(folder / 'val/red/0.jpg'))
+    height, width, _ = photo.shape
+    picture = np.asarray(Image.open(folder / 'drawn/red/0.png'))
+    np.testing.assert_array_equal(picture[:height, :width], photo)
 
 
 def test_json_holds_every_image_that_can_be_decoded(results):
@@ -113,7 +134,7 @@ def test_the_answers_are_those_of_evaluation(
 
     expected = Evaluator(task, split, tf.distribute.get_strategy(), 4).statistics(network)
     files = find_images([str(image_folder / 'val')])
-    found = [best for _, _, (best, *_) in predict.predict(predictor, files, top=3)]
+    found = [best for _, _, (best, *_), _ in predict.predict(predictor, files, top=3)]
     assert [run.labels.index(best['label']) for best in found] == expected['prediction'].tolist()
     hits = expected['top1'] > 0
     np.testing.assert_allclose(

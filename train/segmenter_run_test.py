@@ -141,7 +141,7 @@ def test_a_file_without_logits_is_judged_by_its_classes(folder, tiny_segmentatio
 def test_predictions_hold_the_regions_of_an_image(folder):
     predictor = open_predictor(str(folder / 'run'))
     files = [str(folder / 'images' / f'{number}.jpg') for number in range(4)]
-    for _, pixels, found in predict(predictor, files):
+    for _, pixels, found, _ in predict(predictor, files):
         assert pixels.shape[2] == 3
         regions = np.stack([run_lengths.decode(p['region']) for p in found])
         assert regions.shape[1:] == (48, 64)

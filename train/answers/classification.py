@@ -5,13 +5,14 @@ from typing import TypedDict
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from train.answers.classification_report import write_report
 from train.answers.sheet import GREY, SMALL, Line, Tile, thumbnail
 from train.task import Task
 
 __all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'SCORE', 'TOP', 'Prediction', 'answers', 'details']
-__all__ += ['predictions', 'rows', 'tile', 'write_report']
+__all__ += ['predictions', 'rows', 'tile', 'whole', 'write_report']
 
 SCORE = 'score'  # of a prediction, by which it is kept
 HEAD = ('label', 'score')  # of the columns that `rows` fills
@@ -58,11 +59,26 @@ def rows(found: Sequence[Prediction]) -> list[tuple[str, str]]:
 
 def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction], labels: Sequence[str]) -> Tile:
     """An image [H, W, 3] uint8 with what it is taken for."""
+    return Tile(thumbnail(pixels), _lines(name, found))
+
+
+def whole(
+    pixels: np.ndarray,
+    name: str,
+    found: Sequence[Prediction],
+    labels: Sequence[str],
+    output: np.ndarray,
+) -> Tile:
+    """The same of an image at its own size; `output` is what the task's network says of it."""
+    return Tile(Image.fromarray(pixels), _lines(name, found))
+
+
+def _lines(name: str, found: Sequence[Prediction]) -> tuple[Line, ...]:
     captions = [
         Line(label, score, bold=number == 0) if number == 0 else Line(label, score, color=GREY)
         for number, (label, score) in enumerate(rows(found[:_CAPTIONED]))
     ]
-    return Tile(thumbnail(pixels), (*captions, Line(name, color=GREY)))
+    return (*captions, Line(name, color=GREY))
 
 
 def details(answers: Callable[[], np.ndarray], batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

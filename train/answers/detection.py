@@ -13,7 +13,7 @@ from train.answers.sheet import GREY, LARGE, Line, Tile
 from train.tasks.detection import Detection
 
 __all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'SCORE', 'TOP', 'Prediction', 'answers', 'details']
-__all__ += ['predictions', 'rows', 'tile', 'write_report']
+__all__ += ['predictions', 'rows', 'tile', 'whole', 'write_report']
 
 SCORE = 'score'  # of a prediction, by which it is kept
 HEAD = ('label', 'score', 'ymin xmin ymax xmax')  # of the columns that `rows` fills
@@ -75,16 +75,29 @@ def rows(found: Sequence[Prediction]) -> list[tuple[str, str, str]]:
 
 def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction], labels: Sequence[str]) -> Tile:
     """An image [H, W, 3] uint8 with its detections drawn, and how many there are of each class."""
-    drawn = [
+    return Tile(draw_boxes(pixels, _drawn(found, labels)), _lines(name, found))
+
+
+def whole(
+    pixels: np.ndarray, name: str, found: Sequence[Prediction], labels: Sequence[str], output: Found
+) -> Tile:
+    """The same of an image at its own size; `output` is what the task's network says of it."""
+    return Tile(draw_boxes(pixels, _drawn(found, labels), whole=True), _lines(name, found))
+
+
+def _drawn(found: Sequence[Prediction], labels: Sequence[str]) -> list[Drawn]:
+    return [
         Drawn(p['box'], color_of(labels.index(p['label'])), f'{p["label"]} {p["score"]:.0%}')
         for p in found
     ]
+
+
+def _lines(name: str, found: Sequence[Prediction]) -> tuple[Line, ...]:
     counts = Counter(prediction['label'] for prediction in found).most_common()
     lines = [Line(label, f'{count}') for label, count in counts[:_COUNTED]]
     if others := sum(count for _, count in counts[_COUNTED:]):
         lines.append(Line('others', f'{others}'))
-    lines = lines or [Line('nothing')]
-    return Tile(draw_boxes(pixels, drawn), (*lines, Line(name, color=GREY)))
+    return (*(lines or [Line('nothing')]), Line(name, color=GREY))
 
 
 def details(answers: Callable[[], Found], batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

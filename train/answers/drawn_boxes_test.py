@@ -19,6 +19,14 @@ def test_a_box_is_drawn_where_it_is():
     assert not marked[120:180, 120:280].any()  # an outline
 
 
+def test_a_whole_image_keeps_its_size_and_large_ones_get_thick_lines():
+    box = Drawn((0.5, 0.25, 1.0, 0.75), COLORS[0])
+    assert draw_boxes(BLACK, [box], whole=True).size == (100, 50)
+    large = of_color(draw_boxes(np.zeros((800, 1600, 3), np.uint8), [box], whole=True), COLORS[0])
+    assert large.shape == (800, 1600)
+    assert large[:, 800].sum() == 2 * 4  # above and below; 2 pixels of a picture half as large
+
+
 def test_the_first_box_is_on_top():
     boxes = [Drawn((0.1, 0.1, 0.9, 0.9), color) for color in COLORS[:2]]
     picture = draw_boxes(BLACK, boxes)

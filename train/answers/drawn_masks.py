@@ -44,14 +44,15 @@ def color_of(number: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_classes(pixels: np.ndarray, classes: np.ndarray) -> Image.Image:
-    """An image [H, W, 3] uint8 as a picture of a `LARGE` sheet under the colours of its pixels.
+def draw_classes(pixels: np.ndarray, classes: np.ndarray, whole: bool = False) -> Image.Image:
+    """An image under the colours of its pixels.
 
     Args:
-      pixels: the image.
+      pixels: the image, [H, W, 3] uint8.
       classes: [h, w] of any size, classes or IGNORED, where the image shows.
+      whole: at the image's own size; else as a picture of a `LARGE` sheet.
     """
-    picture = thumbnail(pixels, LARGE)
+    picture = Image.fromarray(pixels) if whole else thumbnail(pixels, LARGE)
     palette = np.zeros((256, 3), np.uint8)
     palette[:IGNORED] = [color_of(number) for number in range(IGNORED)]
     # Nearest: between two numbers of classes there is none.

@@ -14,12 +14,13 @@ from train.data.mask_file import IGNORED
 from train.tasks.segmentation import Segmentation
 
 __all__ = ['HEAD', 'LAYOUT', 'LEAST_SCORE', 'SCORE', 'TOP', 'Prediction', 'answers', 'details']
-__all__ += ['predictions', 'rows', 'tile', 'write_report']
+__all__ += ['predictions', 'rows', 'tile', 'whole', 'write_report']
 
 SCORE = 'share'  # of a prediction, by which it is kept
 HEAD = ('label', 'share')  # of the columns that `rows` fills
 TOP, LEAST_SCORE = 255, 0.0  # what an image is told of, where nobody says otherwise
 LAYOUT = LARGE
+_MOST_LOGITS = 2**24  # at once at the size of an image: 64 MB
 
 
 class Region(TypedDict):
@@ -83,9 +84,61 @@ def tile(pixels: np.ndarray, name: str, found: Sequence[Prediction], labels: Seq
     for prediction in found:
         region = run_lengths.decode(prediction['region']).astype(bool)
         classes[region] = labels.index(prediction['label'])
+    return Tile(draw_classes(pixels, classes), _lines(name, found, labels))
+
+
+def whole(
+    pixels: np.ndarray,
+    name: str,
+    found: Sequence[Prediction],
+    labels: Sequence[str],
+    output: np.ndarray,
+) -> Tile:
+    """The same of an image at its own size.
+
+    Args:
+      pixels: the image.
+      name: its file's.
+      found: what is drawn of it; other classes are left out.
+      labels: of the classes.
+      output: of the task's network for it: logits [h, w, k], which are resized, or classes [h, w].
+    """
+    classes = output.astype(np.uint8)
+    if output.ndim == 3:
+        classes = classes_at(output, pixels.shape[:2])
+    told = [labels.index(prediction['label']) for prediction in found]
+    shown = np.where(np.isin(classes, told), classes, IGNORED)
+    return Tile(draw_classes(pixels, shown, whole=True), _lines(name, found, labels))
+
+
+def classes_at(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The class of each pixel of an image, of logits resized as evaluation does.
+
+    A part of the rows at a time: at the size of a photo all logits would take gigabytes.
+
+    Args:
+      logits: [h, w, k].
+      size: (height, width) of the image.
+
+    Returns:
+      [height, width] uint8.
+    """
+    (height, width), last = size, len(logits) - 1
+    y = np.clip((np.arange(height) + 0.5) * len(logits) / height - 0.5, 0, last)
+    low = y.astype(int)
+    share = (y - low)[:, np.newaxis, np.newaxis].astype(np.float32)
+    step = max(1, _MOST_LOGITS // (width * logits.shape[-1]))
+    parts = []
+    for part in (slice(start, start + step) for start in range(0, height, step)):
+        above, below = logits[low[part]], logits[np.minimum(low[part] + 1, last)]
+        lines = above + share[part] * (below - above)
+        parts.append(tf.argmax(tf.image.resize(lines, (len(lines), width)), axis=-1).numpy())
+    return np.concatenate(parts).astype(np.uint8)
+
+
+def _lines(name: str, found: Sequence[Prediction], labels: Sequence[str]) -> tuple[Line, ...]:
     told = [(labels.index(label), label, share) for label, share in rows(found)]
-    lines = legend(told) or (Line('nothing'),)
-    return Tile(draw_classes(pixels, classes), (*lines, Line(name, color=GREY)))
+    return (*(legend(told) or (Line('nothing'),)), Line(name, color=GREY))
 
 
 def details(answers: Callable[[], np.ndarray], batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -49,6 +49,30 @@ def test_a_tile_lays_colours_over_the_image():
     np.testing.assert_array_equal(drawn[150, 390], (100, 100, 100))  # the car was left out
 
 
+def test_classes_at_the_size_of_an_image_are_those_of_resized_logits(monkeypatch):
+    logits = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
+    for most in (2**24, 100):  # as a whole, and two rows at a time
+        monkeypatch.setattr(segmentation, '_MOST_LOGITS', most)
+        for size in ((17, 16), (4, 3), (6, 5)):
+            expected = np.argmax(tf.image.resize(logits, size), axis=-1)
+            np.testing.assert_array_equal(segmentation.classes_at(logits, size), expected)
+
+
+def test_a_whole_image_keeps_its_size_and_pixels_of_classes_that_are_not_told():
+    pixels = np.full((900, 1000, 3), 100, np.uint8)
+    logits = np.zeros((3, 2, 3), np.float32)
+    logits[:2, :, 1], logits[2, :, 0] = 1, 1
+    (told,) = segmentation.predictions(None, np.argmax(logits, axis=-1)[None], LABELS, top=1)
+    for output in (logits, np.argmax(logits, axis=-1)):
+        tile = segmentation.whole(pixels, 'x.jpg', told, LABELS, output)
+        assert [line.text for line in tile.lines] == ['sky', 'x.jpg']
+        drawn = np.asarray(tile.picture)
+        assert drawn.shape == pixels.shape
+        expected = np.round(0.4 * 100 + 0.6 * np.array(color_of(1)))
+        np.testing.assert_array_equal(drawn[:600], np.broadcast_to(expected, (600, 1000, 3)))
+        np.testing.assert_array_equal(drawn[600:], pixels[600:])
+
+
 def test_nothing_is_drawn_where_nothing_is_told():
     pixels = np.full((20, 40, 3), 100, np.uint8)
     tile = segmentation.tile(pixels, 'x.jpg', [], LABELS)

@@ -1,4 +1,4 @@
-"""Sheets of pictures with a few words under each, as PNG files."""
+"""Pictures with a few words under each, on sheets or one by one, as PNG files."""
 
 import dataclasses
 import functools
@@ -16,6 +16,8 @@ COLUMNS, ROWS = 8, 6  # of a full page
 _TITLE_SIZE, _TEXT_SIZE, _LABEL_SIZE = 20, 15, 11
 _LINE, _GAP, _MARGIN = 20, 16, 24
 _SWATCH = 14  # side, pixels
+_READABLE = 800  # longest side of a picture up to which words and lines have these sizes, pixels
+_LEAST_WIDTH = 240  # of words under a picture alone, pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,22 @@ def thumbnail(pixels: np.ndarray, layout: Layout = SMALL) -> Image.Image:
     factor = layout.picture / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def scale_of(picture: Image.Image) -> float:
+    """How much larger words and lines are for a large picture, so that they can be read and seen."""
+    return max(1.0, max(picture.size) / _READABLE)
+
+
+def draw_alone(tile: Tile) -> Image.Image:
+    """A picture at its own size, at the upper left, over its lines."""
+    width, height = tile.picture.size
+    scale = scale_of(tile.picture)
+    side = max(width, _LEAST_WIDTH)
+    page = Image.new('RGB', (side, height + round(scale * (12 + _LINE * len(tile.lines)))), 'white')
+    page.paste(tile.picture, (0, 0))
+    _draw_lines(ImageDraw.Draw(page), tile.lines, (0, height + round(6 * scale)), side, scale)
+    return page
 
 
 class Sheet:
@@ -128,17 +146,29 @@ def _draw_tile(
     draw.rectangle((left, top, left + side - 1, top + side - 1), '#f0f0f0')
     width, height = tile.picture.size
     page.paste(tile.picture, (left + (side - width) // 2, top + (side - height) // 2))
-    y = top + side + 6
-    for line in tile.lines:
-        font = _font(_TEXT_SIZE, line.bold)
+    _draw_lines(draw, tile.lines, (left, top + side + 6), side)
+
+
+def _draw_lines(
+    draw: ImageDraw.ImageDraw,
+    lines: tuple[Line, ...],
+    corner: tuple[int, int],
+    width: int,
+    scale: float = 1.0,
+) -> None:
+    left, y = corner
+    swatch, below = round(_SWATCH * scale), round(2 * scale)
+    for line in lines:
+        font = _font(round(_TEXT_SIZE * scale), line.bold)
         right_width = font.getlength(line.right)
-        indent = _SWATCH + 6 if line.swatch else 0
-        space = side - indent - (right_width + 8 if line.right else 0)
+        indent = swatch + round(6 * scale) if line.swatch else 0
+        space = width - indent - (right_width + 8 * scale if line.right else 0)
         if line.swatch:
-            draw.rectangle((left, y + 2, left + _SWATCH, y + 2 + _SWATCH), line.swatch, GREY)
+            square = (left, y + below, left + swatch, y + below + swatch)
+            draw.rectangle(square, line.swatch, GREY)
         draw.text((left + indent, y), _fitting(line.text, space, font), line.color, font)
-        draw.text((left + side - right_width, y), line.right, line.color, font)
-        y += _LINE
+        draw.text((left + width - right_width, y), line.right, line.color, font)
+        y += round(_LINE * scale)
 
 
 def _fitting(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
@@ -151,9 +181,9 @@ def _fitting(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
     return f'{text.rstrip()}…'
 
 
-def label_font() -> ImageFont.FreeTypeFont:
+def label_font(scale: float = 1.0) -> ImageFont.FreeTypeFont:
     """The font of words in a picture."""
-    return _font(_LABEL_SIZE, False)
+    return _font(round(_LABEL_SIZE * scale), False)
 
 
 @functools.cache

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.answers.sheet import PICTURE, Line, Sheet, Tile, draw_page, thumbnail
+from train.answers.sheet import PICTURE, Line, Sheet, Tile, draw_alone, draw_page, thumbnail
 
 RED = np.full((8, 4, 3), (250, 0, 0), np.uint8)
 
@@ -37,6 +37,15 @@ def test_a_page_shows_its_pictures_and_words():
     dark = (page < 80).all(-1)
     assert dark[:40].any()  # the title
     assert dark[red.any(1).nonzero()[0].max() + 1 :].any()  # what stands under the pictures
+
+
+@pytest.mark.parametrize('size', [(30, 20), (1600, 100)])
+def test_a_picture_alone_stands_over_its_words(size):
+    picture = Image.new('RGB', size, (250, 0, 0))
+    page = np.asarray(draw_alone(Tile(picture, (Line('sky', '99 %'), Line('x.jpg')))))
+    assert (page[: size[1], : size[0]] == (250, 0, 0)).all()
+    assert (page[size[1] :] < 128).all(-1).any()
+    assert page.shape[1] == max(240, size[0])
 
 
 def test_long_text_ends_before_the_next_tile():

@@ -53,6 +53,51 @@ def class_numbers(
     return numbers
 
 
+def match_numbers(
+    path: str, config: ConfigDict, labels: tuple[str, ...], total: np.ndarray
+) -> tuple[tuple[str, ...], list[int | None]]:
+    """A model's classes in masks that it is evaluated on.
+
+    They are found by their names among those in `path`; where one of the two has no names, by
+    their numbers: the model's, or those from 0 on without `config.ignore_label`, as in training.
+
+    Args:
+      path: of the dataset.
+      config: the `data` part of a config.
+      labels: of the model.
+      total: pixels by number, [256].
+
+    Returns:
+      The labels, those of `path` where the model has none; and the number of each, None where `path`
+      has no class of its name.
+
+    Raises:
+      ValueError: masks hold a class of `path` that the model lacks, or the numbers are more or fewer.
+    """
+    file, names = _names(path)
+    counted = [n for n in range(len(names or labels) + 1) if n != config.ignore_label]
+    if all(label.isdecimal() for label in labels) and not {*labels} & {*names}:
+        numbers: list[int | None] = [int(label) for label in labels]
+        theirs = tuple(names[n] for n in counted if n < len(names))
+        if theirs and len(theirs) != len(labels):
+            raise ValueError(
+                f'{path}/{file} names {len(theirs)} classes besides config.data.ignore_label = '
+                f'{config.ignore_label}, the model has {len(labels)}'
+            )
+        return theirs if numbers == list(range(len(names)))[: len(labels)] else labels, numbers
+    if not names:
+        return labels, [*counted[: len(labels)]]
+    unknown = [names[n] for n in counted if n < len(names) and total[n] and names[n] not in labels]
+    if unknown:
+        raise ValueError(
+            f'{path} has masks of {name_some(unknown)} ({file}), the model has the classes '
+            f'{name_some(labels)}; give the names that the data has for them, in the order of the '
+            'model, by --labels=FILE'
+        )
+    places = {names[n]: n for n in counted if n < len(names)}
+    return labels, [places.get(label) for label in labels]
+
+
 def _names(path: str) -> tuple[str, tuple[str, ...]]:
     """The file with the names of the classes, and the names; '' and () without one."""
     read = {file: read_names(path, file) for file in NAME_FILES}

@@ -7,6 +7,7 @@ number of bits takes the spread back.
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,11 +47,11 @@ def read_header(content: bytes) -> tuple[tuple[int, int], int, bytes]:
     return (height, width), bits, content[:12] + checked
 
 
-def class_tables(numbers: list[int]) -> np.ndarray:
+def class_tables(numbers: Sequence[int | None]) -> np.ndarray:
     """What TensorFlow reads of a mask, to classes.
 
     Args:
-      numbers: of each class in the files.
+      numbers: of each class in the files; None of one that is in none.
 
     Returns:
       [4, 256] uint8: for files of each of BITS a pixel the class of each value, IGNORED for those of
@@ -59,6 +60,6 @@ def class_tables(numbers: list[int]) -> np.ndarray:
     tables = np.full((len(BITS), 256), IGNORED, np.uint8)
     for table, bits in zip(tables, BITS, strict=True):
         for label, number in enumerate(numbers):
-            if number < 2**bits:
+            if number is not None and number < 2**bits:
                 table[number * (255 // (2**bits - 1))] = label
     return tables

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 
 from train.data.faults import skip_or_stop
 from train.data.images import IMAGE_ENDINGS, read_image, read_size
-from train.data.mask_classes import class_numbers
+from train.data.mask_classes import class_numbers, match_numbers
 from train.data.mask_file import BITS, HEADER_BYTES, class_tables, read_header
 from train.data.mask_layouts import (
     MASK_ENDING,
@@ -23,7 +24,7 @@ from train.data.mask_layouts import (
     match_masks,
     splits_there,
 )
-from train.data.source import Source, Split, listed_split
+from train.data.source import Judged, Source, Split, listed_split
 
 MOST_TOLD = 40  # classes in a line
 
@@ -70,6 +71,36 @@ def open_mask_folder(path: str, config: ConfigDict) -> Source:
         for split, pairs in read.items()
     }
     return Source(f'folder:{path}', tuple(numbers), **splits)
+
+
+def open_mask_split(path: str, config: ConfigDict, split: str, labels: tuple[str, ...]) -> Judged:
+    """Opens a split alone, to evaluate a model on it.
+
+    Args:
+      path: as of `open_mask_folder`; other splits need not be there.
+      config: the `data` part of a config, with the ignore_label of the model's training.
+      split: 'train', 'val' or 'test'; where there is no val, test stands in for it.
+      labels: the model's (`match_numbers`).
+
+    Raises:
+      ValueError: there is no such split, it has other classes, or too much of it is bad.
+    """
+    folders = find_split(path, split, needed=split != 'val' or 'test' not in splits_there(path))
+    if folders is None and split == 'val':
+        folders = find_split(path, 'test')
+    if folders is None:
+        there = splits_there(path)
+        if there:
+            raise ValueError(
+                f'{path} has no {split} split; it has {", ".join(there)}: give --split={there[0]}'
+            )
+        raise ValueError(f'{path} has no images with masks; {expected_layouts()}')
+    read = _read_split(folders, split, config)
+    total = np.sum([pair.counts for pair in read.good], axis=0)
+    labels, numbers = match_numbers(path, config, labels, total)
+    found = {label: n for label, n in zip(labels, numbers, strict=True) if n is not None}
+    _tell_shares(folders.masks, read.good, found, config.ignore_label)
+    return Judged(f'folder:{path}', labels, _make_split(read, numbers, split, config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +189,9 @@ def _tell_shares(folder: str, pairs: list[_Pair], numbers: dict[str, int], ignor
     )
 
 
-def _make_split(read: _Read, numbers: list[int], name: str, config: ConfigDict) -> Split:
+def _make_split(read: _Read, classes: Sequence[int | None], name: str, config: ConfigDict) -> Split:
     """Leaves out the masks with other numbers than those of the classes."""
+    numbers = [number for number in classes if number is not None]
     allowed = {*numbers, config.ignore_label}
     expected = f'expected {_in_words(numbers)}, or {config.ignore_label} to ignore'
     good, strange = [], []
@@ -174,12 +206,12 @@ def _make_split(read: _Read, numbers: list[int], name: str, config: ConfigDict) 
     if strange:  # with the others they may be too many
         total = len(read.good) + len(read.bad)
         skip_or_stop([*strange, *read.bad], total, f'{name} images or masks are bad', config)
-    return _split(good, class_tables(numbers))
+    return _split(good, class_tables(classes))
 
 
 def _in_words(numbers: list[int]) -> str:
     """Numbers in order: 0 to 10, or 0, 255."""
-    first, last = min(numbers), max(numbers)
+    first, last = min(numbers, default=0), max(numbers, default=0)
     if len(numbers) == last - first + 1:
         return f'{first} to {last}'
     return ', '.join(map(str, sorted(numbers)))

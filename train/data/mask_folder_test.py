@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from train.data.mask_folder import open_mask_folder
-from train.data.mask_layouts import LAYOUTS
 from train.data.source import open_source
 
 REAL = Path(__file__).parents[3] / 'shared' / 'data' / 'camvid'
@@ -194,7 +193,7 @@ def test_an_empty_folder_of_masks_is_told_of_by_what_it_lacks(tmp_path):
         open_at(root)
 
 
-# ------------------------------------------------------------------------ classes and layouts
+# ------------------------------------------------------------------------------------- classes
 
 
 def test_numbers_that_never_occur_count_where_most_do(tmp_path, capsys):
@@ -261,48 +260,6 @@ def test_two_files_with_other_names_are_refused(tmp_path):
     assert open_at(root).labels == ('a', 'b', 'c')
 
 
-@pytest.mark.parametrize(('images', 'masks'), LAYOUTS)
-@pytest.mark.parametrize(('mask_name', 'val'), [('{}.png', 'val'), ('{}_L.PNG', 'valid')])
-def test_masks_are_found_in_each_layout(tmp_path, images, masks, mask_name, val):
-    for split in ('train', val):
-        folders = [tmp_path / form.format(split) for form in (images, masks)]
-        for folder in folders:
-            folder.mkdir(parents=True)
-        Image.new('RGB', SIZE[::-1]).save(folders[0] / 'x.y.jpg')
-        Image.fromarray(mask(0, 1)).save(folders[1] / mask_name.format('x.y'))
-    source = open_at(tmp_path)
-    (raw,) = examples(source.val)
-    np.testing.assert_array_equal(classes(raw), mask(0, 1))
-
-
-def test_two_layouts_or_masks_are_named(tmp_path):
-    root = write(tmp_path)
-    (root / 'trainannot/0_mask.png').write_bytes((root / 'trainannot/0.png').read_bytes())
-    with pytest.raises(ValueError, match=r'annot/0\.png \(beside 0_mask\.png; expected one\)'):
-        open_at(root)
-    (root / 'train_labels').mkdir()
-    with pytest.raises(
-        ValueError, match=r'has the train split twice, .*/trainannot and .*/train_labels;'
-    ):
-        open_at(root)
-
-
-def test_a_mask_of_another_kind_is_named(tmp_path):
-    root = write(tmp_path)
-    (root / 'trainannot/0.png').rename(root / 'trainannot/0.jpg')
-    with pytest.raises(
-        ValueError, match=r'annot/0\.jpg \(no PNG file by its name; expected 0\.png'
-    ):
-        open_at(root)
-
-
-def test_a_mask_of_another_image_is_not_taken(tmp_path):
-    root = write(tmp_path)
-    for folder in ('train', 'trainannot'):
-        (root / folder / '0_mask.png').write_bytes((root / folder / '0.png').read_bytes())
-    assert open_at(root).train.num_examples == 2
-
-
 @pytest.mark.parametrize(
     ('missing', 'reason'),
     [
@@ -326,13 +283,6 @@ def test_a_missing_folder_is_named(tmp_path, missing, reason):
     (root / missing).rename(tmp_path / 'gone')
     with pytest.raises(ValueError, match=reason):
         open_at(root)
-
-
-def test_no_layout_tells_which_were_looked_for(tmp_path):
-    with pytest.raises(
-        ValueError, match=r'no images with masks, .* images/train/ with masks/train/'
-    ):
-        open_at(tmp_path)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
