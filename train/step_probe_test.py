@@ -40,5 +40,5 @@ def test_the_predicted_memory_is_what_is_measured():
 def test_a_config_that_is_not_valid_is_told_across_processes(tiny_config):
     config = tiny_config()
     config.schedule.kind = 'linear'
-    with pytest.raises(ValueError, match='config.schedule.kind is'):
+    with pytest.raises(ValueError, match=r'config\.schedule\.kind is'):
         probe(config, 3, 2)
