@@ -109,8 +109,8 @@ class Row:
     """What one fleet makes of the recipe.
 
     Attributes:
-      parts: in which a device takes its share of the batch; 1 where it fits at once, 0 where not
-        even one image does.
+      parts: config.train.parts with which a device's share of the batch fits; 0 where not even one
+        image does.
       memory_gb: that a device needs for its share in these parts.
     """
 
@@ -190,9 +190,10 @@ def plan(
     program = needs.program_bytes if fleet.is_host else 0.0
 
     def memory_gb(parts: int) -> float:
-        return (program + needs.memory_bytes(-(-share // parts), half=half)) / GB
+        sums = needs.gradient_bytes if parts > 1 else 0  # of the parts so far
+        return (program + sums + needs.memory_bytes(share // parts, half=half)) / GB
 
-    # Parts of equal size, as accumulated gradients ask for.
+    # Parts of equal size, as config.train.parts asks for.
     divisors = (parts for parts in range(1, share + 1) if share % parts == 0)
     fitting = next((parts for parts in divisors if memory_gb(parts) <= fleet.memory_gb), 0)
     rate = _rate(fleet, needs, assumptions)

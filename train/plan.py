@@ -9,9 +9,9 @@ takes of memory, and how long a step takes. Counted: the variables. Assumed, for
 they are faster by the ratio of memory bandwidths times --efficiency, that an image takes as much
 memory there as here (half of it with mixed_bfloat16, which is not measured), and that gradients
 travel at --link_gb_s while nothing is computed. A device that somebody has measured is told by its
-memory and its images a second: 4x24gb@900. A share of the batch that does not fit is taken in parts,
-whose gradients are added up. Hours are those of the training steps: no evaluation, and an input
-pipeline that keeps pace.
+memory and its images a second: 4x24gb@900. A share of the batch that does not fit is taken in parts
+(--config.train.parts), whose gradients are added up. Hours are those of the training steps: without
+evaluation, and with an input pipeline that keeps pace.
 """
 
 import dataclasses
