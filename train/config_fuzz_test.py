@@ -190,18 +190,21 @@ def check(config, found):
     assert all(math.isfinite(rate) or rate == math.inf for rate in rates)
 
 
+@pytest.mark.slow
 @budget(40)
 @given(found=changes())
 def test_any_value_of_classification_is_taken_or_a_clear_line(tiny_config, found):
     check(tiny_config(), found)
 
 
+@pytest.mark.slow
 @budget(20)
 @given(found=changes())
 def test_any_value_of_detection_is_taken_or_a_clear_line(tiny_detection_config, found):
     check(tiny_detection_config(), found)
 
 
+@pytest.mark.slow
 @budget(20)
 @given(found=changes())
 def test_any_value_of_segmentation_is_taken_or_a_clear_line(tiny_segmentation_config, found):
