@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenet_v3 import SPECS
 from mobilenet_v3.cost import count
 from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
+from mobilenet_v3.tables import SPECS
 
 # The same examples each time: a test that fails now and then guards nothing.
 BUDGET = settings(max_examples=100, deadline=None, derandomize=True, database=None)
