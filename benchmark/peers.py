@@ -12,8 +12,7 @@ hits both. A ratio is the peer's time over ours, formed inside each round: above
   puts ours under the same function and optimizer. "whole step" is `Trainer.train` as a run calls it,
   which also smooths labels, decays weights and averages weights and BN statistics; the peer does
   none of that.
-- pipeline: the peer decodes the whole JPEG, then crops, resizes, flips and colours image by image
-  with tf.image: same files, same reading, same distributions.
+- pipeline: the peer is plain tf.data; beside PyTorch's loader, too: `input_pipeline.py`.
 - latency: the peer is converted by `TFLiteConverter.from_keras_model`; both have the same weights.
 - litert: the peer is LiteRT's own `litert-benchmark`, on our files; see `litert_peer.py`.
 - int8: our int8 files against the peer's, a released file and our float; see `int8_peers.py`. There a
@@ -32,13 +31,13 @@ import numpy as np
 from absl import flags
 
 import mobilenet_v3
-from benchmark import host
+from benchmark import host, input_pipeline
+from benchmark.input_pipeline import compare_pipelines, write_photos
 from benchmark.int8_peers import FileRow, Versus, both_networks, compare_int8
-from benchmark.keras_peer import make_peer, plain_batches, plain_step
+from benchmark.keras_peer import make_peer, plain_step
 from benchmark.litert_peer import compare_with_litert
 from benchmark.main import check_output
 from benchmark.peer_row import Row, latency_row, make_row
-from configs import base
 from train import cli
 from train.files import write_json
 
@@ -50,8 +49,6 @@ FLAGS = flags.FLAGS
 PARTS = ('steps', 'pipeline', 'latency', 'litert', 'int8')
 NUM_CLASSES = 1000
 LATENCY_RESOLUTION = 224
-PHOTO_SIZE = (516, 388)  # width and height: 0.2 megapixels
-WARMUP_BATCHES = 10  # until tf.data has settled on its parallelism
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +125,8 @@ def _compare(part: str, folder: str) -> Iterator[Row | Versus | FileRow]:
     if part == 'pipeline':
         dataset = FLAGS.dataset or f'folder:{write_photos(f"{folder}/photos", FLAGS.photos)}'
         for setting in SETTINGS:
-            config = make_config(setting, dataset)
-            yield compare_pipeline(setting, config, rounds=FLAGS.rounds, batches=FLAGS.batches)
+            config = input_pipeline.make_config(dataset, setting.resolution, setting.batch_size)
+            yield from compare_pipelines(config, rounds=FLAGS.rounds, batches=FLAGS.batches)
     if part == 'latency':
         for setting in SETTINGS:
             # A round takes a quarter of a second: more of them cost little and narrow the interval.
@@ -203,75 +200,15 @@ def _whole_step(setting: Setting, images: 'tf.Tensor', labels: 'tf.Tensor') -> C
     return lambda: trainer.train(batches, 1)
 
 
-def make_config(setting: Setting, dataset: str = '') -> 'ConfigDict':
+def make_config(setting: Setting) -> 'ConfigDict':
     """The paper's recipe at the setting's resolution and batch."""
-    config = base.get_config()
+    config = input_pipeline.make_config('', setting.resolution, setting.batch_size)
     config.model.name = setting.model
-    config.model.resolution = (setting.resolution, setting.resolution)
-    config.train.batch_size = setting.batch_size
-    config.data.dataset = dataset
     return config
 
 
 def _ready(run: Callable[[], object]) -> Callable[[], object]:
     return run
-
-
-# Input pipeline
-
-
-def write_photos(folder: str, count: int) -> str:
-    """Writes a folder dataset of two classes: `count` JPEGs of 0.2 megapixels; returns `folder`.
-
-    Blurred noise with some grain, about as large as photos of that size: decoding costs by bytes.
-    """
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    width, height = PHOTO_SIZE
-    for i in range(count + 2):
-        split = 'train' if i < count else 'val'
-        path = Path(folder, split, str(i % 2), f'{i}.jpg')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(rng.integers(0, 256, (25, 33, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
-        grainy = smooth + rng.normal(0, 6, (height, width, 3))
-        Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
-    return folder
-
-
-def compare_pipeline(setting: Setting, config: 'ConfigDict', *, rounds: int, batches: int) -> Row:
-    """Images a second of `train_batches` and of a plain tf.data pipeline."""
-    from train.data.pipeline import train_batches
-    from train.data.source import open_source
-    from train.tasks.classification import Classification
-
-    source = open_source(config.data)
-    task = Classification(config, mobilenet_v3.get_spec(setting.model), source.labels)
-    datasets = [
-        train_batches(source.train, task, batch_size=setting.batch_size, seed=0),
-        plain_batches(source.train, config),
-    ]
-    ours_ms, peer_ms = host.time_by_turns(
-        [functools.partial(_open, dataset, batches) for dataset in datasets],
-        warmup_runs=0,
-        rounds=rounds,
-        runs_per_round=1,
-    )
-    what = f'pipeline {setting.resolution}², batch {setting.batch_size}'
-    return make_row(what, ours_ms, peer_ms, batches * setting.batch_size)
-
-
-def _open(dataset: 'tf.data.Dataset', batches: int) -> Callable[[], None]:
-    """Starts the pipeline afresh, or it would go on filling its buffers in the peer's turn."""
-    iterator = iter(dataset)
-
-    def take(count: int) -> None:
-        for _ in range(count):
-            next(iterator)
-
-    take(WARMUP_BATCHES)
-    return functools.partial(take, batches)
 
 
 # Latency

@@ -3,7 +3,6 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import mobilenet_v3
 from benchmark import keras_peer, peers
@@ -77,19 +76,6 @@ def test_both_networks_have_as_many_parameters(setting):
     assert theirs.count_params() == ours.total_params
 
 
-def test_made_photos_are_a_dataset_of_photos_size(tmp_path):
-    peers.write_photos(str(tmp_path), 4)
-    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*.jpg'))
-    assert files == [
-        *('train/0/0.jpg', 'train/0/2.jpg', 'train/1/1.jpg', 'train/1/3.jpg'),
-        *('val/0/4.jpg', 'val/1/5.jpg'),
-    ]
-    for file in files:
-        # A photo has about two bits a pixel and more; a smooth image would decode too fast.
-        assert Image.open(tmp_path / file).size == peers.PHOTO_SIZE
-        assert (tmp_path / file).stat().st_size > peers.PHOTO_SIZE[0] * peers.PHOTO_SIZE[1] / 4
-
-
 @pytest.mark.slow
 def test_both_files_compute_the_same_on_activations_of_ordinary_size(tmp_path):
     from train.tflite_file import open_interpreter
@@ -112,10 +98,3 @@ def test_steps_give_a_row_for_the_network_and_one_for_the_whole_step():
         'V3Small, 32², batch 2: whole step',
     ]
     assert rows[0].peer == rows[1].peer  # one measurement of the peer serves both
-
-
-def test_pipeline_measures_batches_of_a_folder(image_folder):
-    config = peers.make_config(TINY, f'folder:{image_folder}')
-    row = peers.compare_pipeline(TINY, config, rounds=1, batches=1)
-    assert (row.what, row.unit) == ('pipeline 32², batch 2', 'images/s')
-    assert row.low == row.ratio == row.high > 0

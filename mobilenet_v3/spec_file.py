@@ -38,7 +38,7 @@ def load_model_spec(name_or_file: str) -> ModelSpec:
             values = json.load(file)
     except FileNotFoundError:
         raise ValueError(f'there is no spec file {name_or_file}') from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+    except (ValueError, RecursionError) as e:  # also of thousands of digits or brackets
         raise ValueError(f'{name_or_file} is not JSON: {e}') from None
     try:
         return from_dict(values)

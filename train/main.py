@@ -16,7 +16,7 @@ import os
 import sys
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from train import cli
 
@@ -31,6 +31,19 @@ RECIPES = {
 
 def define_flags() -> None:
     """Defines the flags."""
+    define_recipe_flags()
+    flags.DEFINE_string(
+        'init',
+        None,
+        'Weights to start from: keras:imagenet, .h5, .keras, .safetensors, .pth, .tflite, .npz, a '
+        'SavedModel, a TF1 checkpoint or the folder of a run.',
+    )
+    flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
+    flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
+
+
+def define_recipe_flags() -> None:
+    """Defines the flags that say what is trained, and on what."""
     config_flags.DEFINE_config_file(
         'config',
         os.path.join(os.path.dirname(__file__), '..', 'configs', RECIPES[_task(sys.argv)]),
@@ -47,18 +60,21 @@ def define_flags() -> None:
         'TFDS name, folder:PATH, tfrecord:PATH, builtin:shapes; of detection voc:PATH, cocojson:PATH.',
     )
     flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
-    flags.DEFINE_string(
-        'init',
-        None,
-        'Weights to start from: keras:imagenet, .h5, .keras, .safetensors, .pth, .tflite, .npz, a '
-        'SavedModel, a TF1 checkpoint or the folder of a run.',
-    )
-    flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
-    flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
 
 
 def main() -> None:
     """Flags to config to loop."""
+    config = recipe()
+    if FLAGS.init is not None:
+        config.init.source = FLAGS.init
+    cli.import_tensorflow()
+    from train import loop, strategy
+
+    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+
+
+def recipe() -> ConfigDict:
+    """The config with what the flags of `define_recipe_flags` say."""
     config = FLAGS.config
     for flag, part, field in (
         ('task', config, 'task'),
@@ -66,18 +82,13 @@ def main() -> None:
         ('multiplier', config.model, 'multiplier'),
         ('dataset', config.data, 'dataset'),
         ('data_dir', config.data, 'data_dir'),
-        ('init', config.init, 'source'),
     ):
         if FLAGS[flag].value is not None:
             part[field] = FLAGS[flag].value
 
     if FLAGS.resolution is not None:
         config.model.resolution = _resolution(FLAGS.resolution)
-
-    cli.import_tensorflow()
-    from train import loop, strategy
-
-    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+    return config
 
 
 def _task(arguments: list[str]) -> str:

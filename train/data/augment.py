@@ -4,6 +4,7 @@ Paper: §6.1.1, "the same image preprocessing as Inception". Everything random c
 example, so that an example looks the same whatever batch, worker or thread it passes through.
 """
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -15,6 +16,27 @@ HUE = 0.2  # ±, of the colour circle
 CONTRAST = (0.5, 1.5)
 NUM_DRAWS = 4  # uniform numbers an image, of brightness, saturation, hue and contrast
 COLORS = ('none', 'fast', 'full')
+
+
+def check_crops(config: ConfigDict) -> None:
+    """Checks the random and the central crops of the `augment` part of a config.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    area, aspect = tuple(config.area), tuple(config.aspect)
+    if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+        raise ValueError(
+            f'config.augment.area is {area}; expected the least and the most of an image, in (0, 1]'
+        )
+    if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1] < math.inf:
+        raise ValueError(
+            f'config.augment.aspect is {aspect}; expected the least and the most width / height'
+        )
+    if not 0 < config.eval_crop <= 1:
+        raise ValueError(
+            f'config.augment.eval_crop is {config.eval_crop}; expected a fraction in (0, 1]'
+        )
 
 
 def random_crop(

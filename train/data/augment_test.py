@@ -308,3 +308,20 @@ def test_draws_are_uniform_and_a_function_of_the_seed():
     assert values.max() < 1
     np.testing.assert_allclose(values.mean(axis=0), 0.5, atol=0.1)
     assert np.abs(np.corrcoef(values.T) - np.eye(4)).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('area', (), r'area is \(\); expected the least and the most of an image'),
+        ('area', (0.5, 1.5), r'area is \(0\.5, 1\.5\); expected'),
+        ('area', (np.nan, 1.0), r'area is \(nan, 1\.0\); expected'),
+        ('aspect', (2.0, 0.5), r'aspect is \(2\.0, 0\.5\); expected the least and the most width'),
+        ('aspect', (0.0, 0.5), r'aspect is \(0\.0, 0\.5\); expected'),
+        ('eval_crop', 1.1, r'eval_crop is 1\.1; expected a fraction'),
+    ],
+)
+def test_crops_that_cannot_be_drawn_are_refused(field, value, message):
+    config = ConfigDict({**INCEPTION, 'eval_crop': 0.875, field: value})
+    with pytest.raises(ValueError, match=rf'config\.augment\.{message}'):
+        augment.check_crops(config)

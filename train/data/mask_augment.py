@@ -5,6 +5,8 @@ comes from a seed per example, so that an example looks the same whatever batch,
 passes through.
 """
 
+import math
+
 import tensorflow as tf
 from ml_collections import ConfigDict
 
@@ -26,16 +28,16 @@ def check(config: ConfigDict) -> None:
     Raises:
       ValueError: a number of `config.masks` or `config.color` is out of range.
     """
-    (low, high), step = config.masks.scale, config.masks.scale_step
+    limits, step = tuple(config.masks.scale), config.masks.scale_step
     if config.color not in augment.COLORS:
         raise ValueError(
             f'config.augment.color is {config.color!r}; expected one of {", ".join(augment.COLORS)}'
         )
-    if not 0 < low <= high:
+    if len(limits) != 2 or not 0 < limits[0] <= limits[1] < math.inf:
         raise ValueError(
             f'config.augment.masks.scale is {config.masks.scale}; expected 0 < lowest <= highest'
         )
-    if not step >= 0:
+    if not 0 <= step < math.inf:
         raise ValueError(f'config.augment.masks.scale_step is {step}; expected 0 or more')
 
 

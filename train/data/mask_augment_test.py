@@ -182,7 +182,9 @@ def test_a_mask_of_another_size_stops(raw):
     [
         ({'scale': (0.0, 1.0)}, r'masks\.scale is \(0\.0, 1\.0\); expected 0 < lowest <= highest'),
         ({'scale': (2.0, 0.5)}, r'masks\.scale is \(2\.0, 0\.5\); expected 0 < lowest'),
+        ({'scale': (0.5,)}, r'masks\.scale is \(0\.5,\); expected 0 < lowest'),
         ({'scale_step': -0.1}, r'masks\.scale_step is -0\.1; expected 0 or more'),
+        ({'scale_step': np.inf}, r'masks\.scale_step is inf; expected 0 or more'),
     ],
 )
 def test_a_recipe_that_cannot_be_drawn_is_refused(settings, message):

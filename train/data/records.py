@@ -1,11 +1,13 @@
 """TFRecord files of images as a dataset."""
 
+import concurrent.futures
 import glob
 import os
 
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.shards import check_manifest
 from train.data.source import Source, Split, shuffled_in_memory
 
 # The features that TensorFlow's ImageNet scripts and TFDS-less pipelines have long written.
@@ -14,12 +16,17 @@ FEATURES = {
     'image/class/label': tf.io.FixedLenFeature([], tf.int64),
 }
 
+MOST_OPEN = 64  # files at a time: each is mixed with so many others
+
 
 def open_records(path: str, config: ConfigDict) -> Source:
     """Opens the files `train*` and `val*` of a folder, with `labels.txt`, a name a line.
 
     Each record is a tf.train.Example with 'image/encoded' (JPEG or PNG) and 'image/class/label', an
     index into labels.txt. (ImageNet's 1-based labels: put a background class into its first line.)
+    Training mixes the files, then a buffer of `config.shuffle_buffer` records: what is sorted by
+    class should lie in many files, or be written by train.shard, in random order. Where it also
+    wrote manifest.json, names and sizes are checked against it.
 
     Raises:
       ValueError: a file is missing, damaged, or holds another kind of record.
@@ -29,6 +36,7 @@ def open_records(path: str, config: ConfigDict) -> Source:
         raise ValueError(f'{labels_path} is missing; expected a class name a line')
     with open(labels_path, encoding='utf-8') as lines:
         labels = tuple(line.strip() for line in lines if line.strip())
+    check_manifest(path)
     splits = [_split(path, prefix, len(labels), config) for prefix in ('train', 'val')]
     return Source(f'tfrecord:{path}', labels, *splits)
 
@@ -39,10 +47,13 @@ def _split(path: str, prefix: str, num_classes: int, config: ConfigDict) -> Spli
         raise ValueError(
             f'{path} has no files {prefix}*; expected TFRecords such as {prefix}-00000'
         )
-    records = tf.data.TFRecordDataset(files)
-    num_examples = _count(records, files, num_classes)
-    examples = records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
-    shuffled = shuffled_in_memory(records, num_examples, config.shuffle_buffer)
+    # Every record is read once: their number is needed, and a damaged file is found before training.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        num_examples = sum(pool.map(lambda file: _count(file, num_classes), files))
+    if not num_examples:
+        raise ValueError(f'{files[0]} … {files[-1]} hold no records')
+    examples = tf.data.TFRecordDataset(files).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
+    shuffled = shuffled_in_memory(_mixed(files), num_examples, config.shuffle_buffer)
     return Split(
         num_examples,
         lambda: examples,
@@ -50,24 +61,35 @@ def _split(path: str, prefix: str, num_classes: int, config: ConfigDict) -> Spli
     )
 
 
-def _count(records: tf.data.Dataset, files: list[str], num_classes: int) -> int:
-    """Reads every record once: their number is needed, and a damaged file is found before training."""
+def _mixed(files: list[str]) -> tf.data.Dataset:
+    """The records of all files, one of each in turn, always in the same order.
+
+    A shuffle buffer meets records of every file so: of files that are sorted by class, all classes.
+    """
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(len(files), MOST_OPEN),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _count(file: str, num_classes: int) -> int:
+    """The records of a file, all of which are looked at."""
     count = 0
     try:
-        for batch in records.batch(256):
+        for batch in tf.data.TFRecordDataset(file).batch(256):
             labels = tf.io.parse_example(batch, FEATURES)['image/class/label']
             count += len(labels)
             if int(tf.reduce_max(labels)) >= num_classes or int(tf.reduce_min(labels)) < 0:
                 raise ValueError(
-                    f'{files[0]}…: a label is outside 0 to {num_classes - 1}, the lines of labels.txt'
+                    f'{file}: a label is outside 0 to {num_classes - 1}, the lines of labels.txt'
                 )
     except tf.errors.OpError as e:
         raise ValueError(
-            f'record {count} or one of the next 256 of {files[0]} … {files[-1]} is damaged or has '
-            f'no {" and ".join(FEATURES)}: {e.message.splitlines()[0]}'
+            f'{file}: record {count} or one of the next 256 is damaged or has no '
+            f'{" and ".join(FEATURES)}: {e.message.splitlines()[0]}'
         ) from e
-    if not count:
-        raise ValueError(f'{files[0]} … {files[-1]} hold no records')
     return count
 
 

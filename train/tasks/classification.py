@@ -27,10 +27,7 @@ class Classification:
                 f'config.augment.color is {config.augment.color!r}; expected one of '
                 + ', '.join(augment.COLORS)
             )
-        if not 0 < config.augment.eval_crop <= 1:
-            raise ValueError(
-                f'config.augment.eval_crop is {config.augment.eval_crop}; expected a fraction in (0, 1]'
-            )
+        augment.check_crops(config.augment)
         if not 0 <= config.train.label_smoothing <= 1:
             raise ValueError(
                 f'config.train.label_smoothing is {config.train.label_smoothing}; expected in [0, 1]'

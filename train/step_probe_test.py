@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import base
+from train import checkpoint
+from train.run import Run, resolve_spec
+from train.step_probe import measure_needs, probe, state_variables
+from train.trainer import Trainer
+
+
+def test_the_state_is_what_a_checkpoint_holds(tiny_config, tmp_path):
+    config = tiny_config()
+    run = Run(config, resolve_spec(config), ('a', 'b', 'c'))
+    trainer = Trainer(run.make_task(), tf.distribute.get_strategy(), 10.0, 100)
+    checkpoint.save(str(tmp_path), trainer.checkpoint, {'step': 0}, keep=1)
+    saved = checkpoint.latest(str(tmp_path))
+    reader = tf.train.load_checkpoint(saved.variables)
+    names = [name for name in reader.get_variable_to_shape_map() if 'OBJECT_GRAPH' not in name]
+    arrays = {name: np.asarray(reader.get_tensor(name)) for name in names}
+    # The checkpoint counts how often it was saved; everything else is a variable of ours.
+    expected = sum(array.nbytes for name, array in arrays.items() if 'save_counter' not in name)
+    variables = state_variables(trainer)
+    assert sum(v.shape.num_elements() * v.dtype.size for v in variables) == expected
+
+
+@pytest.mark.slow
+def test_the_predicted_memory_is_what_is_measured():
+    config = base.get_config()
+    config.model.name, config.model.resolution = 'small', (96, 96)
+    needs = measure_needs(config, 1000)
+    small, large = (probe(config, 1000, batch_size) for batch_size in (100, 200))
+    assert needs.process_bytes(200) == pytest.approx(large.peak_bytes, rel=0.15)
+    # Of that, what images take: the program itself is the larger part of so small a process.
+    measured = large.peak_bytes - small.peak_bytes
+    assert 100 * needs.activation_bytes == pytest.approx(measured, rel=0.15)
+    assert needs.state_bytes > 4 * needs.gradient_bytes  # averages and two slots
+
+
+def test_a_config_that_is_not_valid_is_told_across_processes(tiny_config):
+    config = tiny_config()
+    config.schedule.kind = 'linear'
+    with pytest.raises(ValueError, match=r'config\.schedule\.kind is'):
+        probe(config, 3, 2)
