@@ -52,6 +52,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
     flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
+    flags.DEFINE_float('workers_timeout', 300, 'Seconds to wait for the other workers of TF_CONFIG.')
 
 
 def main() -> None:
@@ -74,7 +75,7 @@ def main() -> None:
     cli.import_tensorflow()
     from train import loop, strategy
 
-    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu, FLAGS.workers_timeout))
 
 
 def _task(arguments: list[str]) -> str:
@@ -92,4 +93,4 @@ def _resolution(sides: list[str]) -> tuple[int, ...]:
 
 
 if __name__ == '__main__':
-    cli.run(main, define_flags)
+    cli.run(main, define_flags, continues=True)
