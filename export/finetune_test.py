@@ -13,7 +13,7 @@ from export.graph import build
 from export.quantize import Observing, layer_configs, to_pixel_grid
 from export.quantizers import RangeQuantizer
 from train.distill import checksum
-from train.log import read_metrics
+from train.metrics_file import read_metrics
 from train.session import RESULTS_FILE
 from train.trainer import Trainer
 

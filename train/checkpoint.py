@@ -112,9 +112,7 @@ def latest(folder: str, up_to: int | None = None) -> Saved | None:
       ValueError: there are checkpoints, and every one is damaged.
     """
     paths = [
-        path
-        for path in _paths(folder)
-        if up_to is None or os.path.basename(path) <= _name(up_to)
+        path for path in _paths(folder) if up_to is None or os.path.basename(path) <= _name(up_to)
     ]
     for path in paths:
         try:

@@ -69,7 +69,9 @@ class Divergence:
         message = f'{problem}; of its checkpoints in {workdir} {kept}. '
         lower = 'ower --config.schedule.learning_rate or lengthen --config.schedule.warmup_epochs'
         if self.on_nan == 'stop' or saved_step is None:
-            raise ValueError(f'{message}L{lower}, or go on from there with --config.on_nan=rollback')
+            raise ValueError(
+                f'{message}L{lower}, or go on from there with --config.on_nan=rollback'
+            )
         if self.rollbacks >= self._config.max_rollbacks:
             raise ValueError(
                 f'{message}It went back {self.rollbacks} times, as often as '

@@ -8,7 +8,7 @@ import pytest
 
 from train import loop
 from train.divergence import Divergence
-from train.log import read_metrics
+from train.metrics_file import read_metrics
 from train.testing import assert_same_variables, at_step, send, variables
 from train.trainer import Trainer
 
@@ -111,9 +111,7 @@ def test_divergence_leaves_the_checkpoints_alone(diverged):
     assert not (workdir / 'results.json').exists()
 
 
-def test_a_run_that_stopped_goes_on_with_rollback(
-    diverged, rollback_config, tmp_path, monkeypatch
-):
+def test_a_run_that_stopped_goes_on_with_rollback(diverged, rollback_config, tmp_path, monkeypatch):
     rollback_config.log_every_steps = 3
     explode(monkeypatch, 3)
     workdir = shutil.copytree(diverged[0], tmp_path / 'run')
@@ -221,7 +219,9 @@ def test_a_run_stopped_around_a_rollback_ends_as_if_undisturbed(
     assert read_metrics(str(tmp_path)) == read_metrics(str(rolled_back))
 
 
-def test_a_checkpoint_of_a_signal_is_not_gone_back_to(rollback_config, tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_of_a_signal_is_not_gone_back_to(
+    rollback_config, tmp_path, monkeypatch, capsys
+):
     rollback_config.checkpoint.keep = 1
     with monkeypatch.context() as patch:
         at_step(patch, 3, send(signal.SIGTERM))

@@ -8,9 +8,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from train.files import write_file
-
-METRICS_FILE = 'metrics.jsonl'
-EVALUATION = 'eval/'  # what names of figures of an evaluation begin with
+from train.metrics_file import METRICS_FILE, is_evaluation, read_metrics
 
 
 class RunLog:
@@ -68,9 +66,13 @@ class RunLog:
         if not self._write:
             return
         self._append(json.dumps({'step': step, **values}) + '\n')
-        with self._tensorboard.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        try:
+            with self._tensorboard.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+        except tf.errors.OpError as e:
+            reason = e.message.splitlines()[0].rpartition('}} ')[2]  # after the name of the op
+            raise OSError(f'cannot write what TensorBoard shows: {reason}') from e
 
     def say(self, message: str) -> None:
         """Prints a line above the progress bar."""
@@ -81,7 +83,7 @@ class RunLog:
         lines = ''
         for line in read_metrics(self._workdir):
             unsure = line['step'] == step and not evaluated
-            if line['step'] <= step and not (unsure and any(n.startswith(EVALUATION) for n in line)):
+            if line['step'] <= step and not (unsure and is_evaluation(line)):
                 lines += json.dumps(line) + '\n'
         write_file(self._path, lines.encode())
 
@@ -100,17 +102,3 @@ class RunLog:
         self._bar.close()
         if self._write:
             self._tensorboard.close()
-
-
-def read_metrics(workdir: str) -> list[dict[str, float]]:
-    """The lines of a run's metrics.jsonl; a last line that was torn by a kill is left out."""
-    path = os.path.join(workdir, METRICS_FILE)
-    lines: list[dict[str, float]] = []
-    if os.path.isfile(path):
-        with open(path, encoding='utf-8') as file:
-            for text in file:
-                try:
-                    lines.append(json.loads(text))
-                except json.JSONDecodeError:
-                    break
-    return lines

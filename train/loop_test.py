@@ -11,7 +11,7 @@ import tensorflow as tf
 from train import checkpoint, loop
 from train.data.source import open_source
 from train.evaluator import Evaluator
-from train.log import read_metrics
+from train.metrics_file import read_metrics
 from train.run import Run, load_trained, resolve_spec
 from train.stop_signal import StopSignal
 from train.testing import assert_same_variables, at_step, send, variables

@@ -52,7 +52,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
     flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
-    flags.DEFINE_float('workers_timeout', 300, 'Seconds to wait for the other workers of TF_CONFIG.')
+    flags.DEFINE_float(
+        'workers_timeout', 300, 'Seconds to wait for the other workers of TF_CONFIG.'
+    )
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from absl import flags
 
 from train import cli
-from train.log import EVALUATION, METRICS_FILE, read_metrics
+from train.metrics_file import METRICS_FILE, is_evaluation, read_metrics
 
 FLAGS = flags.FLAGS
 OUT = 'OUT'  # in a command, the folder that it writes to
@@ -94,7 +94,9 @@ def prove(
     """
     whole, killed = scratch / 'undisturbed', scratch / 'killed'
     if not any(OUT in word for word in command):
-        raise ValueError(f'the command {" ".join(command)} has no {OUT} for the folder it writes to')
+        raise ValueError(
+            f'the command {" ".join(command)} has no {OUT} for the folder it writes to'
+        )
     runner = _Runner(command, environment)
     undisturbed = _run_undisturbed(runner, whole)
     expected = _sums(whole, compared)
@@ -114,8 +116,10 @@ def prove(
             aims[-1] = 'any'
         found = _sums(killed, compared)
         names = found.keys() | expected.keys()
-        proof.differing |= {name for name in names if found.get(name) != expected.get(name)}
+        differing = {name for name in names if found.get(name) != expected.get(name)}
+        proof.differing |= differing
         proof.rounds, proof.files = proof.rounds + 1, len(expected)
+        print(f'end {proof.rounds}: {len(differing)} of {len(names)} files differ', flush=True)
         if not aims:
             return proof
 
@@ -156,7 +160,7 @@ def _run_undisturbed(runner: _Runner, folder: Path) -> Undisturbed:
     runner.finish(folder, process)
     evaluated = {
         os.path.relpath(path.parent, folder): frozenset(
-            int(line['step']) for line in read_metrics(str(path.parent)) if _is_evaluation(line)
+            int(line['step']) for line in read_metrics(str(path.parent)) if is_evaluation(line)
         )
         for path in folder.rglob(METRICS_FILE)
     }
@@ -250,13 +254,9 @@ def _evaluates(folder: Path, undisturbed: Undisturbed, began: float) -> bool:
         if not path.is_file() or path.stat().st_mtime < began:
             continue
         lines = read_metrics(os.fspath(path.parent))
-        if lines and lines[-1]['step'] in steps and not _is_evaluation(lines[-1]):
+        if lines and lines[-1]['step'] in steps and not is_evaluation(lines[-1]):
             return True
     return False
-
-
-def _is_evaluation(line: dict[str, float]) -> bool:
-    return any(name.startswith(EVALUATION) for name in line)
 
 
 def _sums(folder: Path, patterns: Sequence[str]) -> dict[str, str]:

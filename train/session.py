@@ -16,7 +16,8 @@ from train.data.source import Source
 from train.divergence import Divergence
 from train.evaluator import Evaluator
 from train.files import write_json
-from train.log import EVALUATION, RunLog
+from train.log import RunLog
+from train.metrics_file import EVALUATION
 from train.run import Run, checkpoint_folder
 from train.stop_signal import Stopped, StopSignal
 from train.trainer import Metrics, Trainer
@@ -189,7 +190,9 @@ class Session:
         """What is no longer finite, after patience."""
         clock, divergence = self._clock, self._divergence
         what = None
-        if divergence.note(loss, count) or (divergence.is_waiting and self._step == clock.total_steps):
+        if divergence.note(loss, count) or (
+            divergence.is_waiting and self._step == clock.total_steps
+        ):
             what = f'the loss is {loss}'
         elif not divergence.is_waiting and any(
             clock.is_due(every, self._step) for every in (clock.eval_every, clock.save_every)

@@ -30,9 +30,7 @@ if not select.select([sys.stdin], [], [], seconds)[0]:
 """
 
 
-def make_workers(
-    tf_config: str, timeout: float
-) -> tf.distribute.MultiWorkerMirroredStrategy:
+def make_workers(tf_config: str, timeout: float) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of a cluster, when all of its workers are there.
 
     TensorFlow would wait for a missing one without an end, deaf to signals and to its own threads:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from train.log import read_metrics
+from train.metrics_file import read_metrics
 from train.strategy_test import free_ports, write_config, write_records
 from train.testing import variables
 from train.workers import _meet
