@@ -19,8 +19,8 @@ from train.run import Run, checkpoint_folder, differences
 from train.session import Session
 from train.task import Task
 from train.trainer import Metrics, Trainer
-from train.workers import together
 from train.weights.unfold import IMAGES, unfold_norms
+from train.workers import together
 
 
 def run(

@@ -17,7 +17,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +75,7 @@ def prove(
     *,
     kills: int,
     seed: int = 0,
+    aims: Sequence[str] = AIMS,
     compared: Sequence[str] = COMPARED,
     environment: dict[str, str] | None = None,
 ) -> Proof:
@@ -86,6 +86,7 @@ def prove(
       scratch: folder for two folders that the command writes; what is in them is removed.
       kills: how often.
       seed: of the moments.
+      aims: what the kills are to hit, in turn.
       compared: patterns of names of files, relative to the folder.
       environment: of the command.
 
@@ -103,24 +104,24 @@ def prove(
     if not expected:
         raise ValueError(f'{whole} has no files like {", ".join(compared)}; nothing to compare')
     proof, rng = Proof(collections.Counter()), random.Random(seed)
-    aims = [AIMS[number % len(AIMS)] for number in range(kills)]
-    rng.shuffle(aims)
+    left = [aims[number % len(aims)] for number in range(kills)]
+    rng.shuffle(left)
     while True:
         shutil.rmtree(killed, ignore_errors=True)
-        before = len(aims)
-        while aims and not _has_ended(runner, killed, undisturbed, aims[-1], rng, proof):
-            aims.pop()
-        if not aims:
+        before = len(left)
+        while left and not _has_ended(runner, killed, undisturbed, left[-1], rng, proof):
+            left.pop()
+        if not left:
             runner.finish(killed)
-        elif len(aims) == before:  # a whole run had nothing like it
-            aims[-1] = 'any'
+        elif len(left) == before:  # a whole run had nothing like it
+            left[-1] = 'any'
         found = _sums(killed, compared)
         names = found.keys() | expected.keys()
         differing = {name for name in names if found.get(name) != expected.get(name)}
         proof.differing |= differing
         proof.rounds, proof.files = proof.rounds + 1, len(expected)
         print(f'end {proof.rounds}: {len(differing)} of {len(names)} files differ', flush=True)
-        if not aims:
+        if not left:
             return proof
 
 

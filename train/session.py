@@ -1,7 +1,6 @@
 """One process's part in a run, from where it starts until it ends or is stopped."""
 
 import dataclasses
-import math
 import os
 import time
 

@@ -1,6 +1,5 @@
 """Which devices a run is spread over."""
 
-import json
 import os
 import socket
 import threading

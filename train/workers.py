@@ -102,7 +102,7 @@ def _meet(workers: list[str], index: int, timeout: float) -> None:
     """Returns when each other worker listens, too; meanwhile they find this one's port open."""
     deadline = time.monotonic() + timeout
     missing = {number: address for number, address in enumerate(workers) if number != index}
-    host, port = _parse(workers[index])
+    _, port = _parse(workers[index])
     with socket.create_server(('', port)) as server:
         server.settimeout(0.1)
         while missing:
