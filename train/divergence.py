@@ -19,6 +19,7 @@ class Divergence:
       saved: what `to_state` gave when the run was last saved.
 
     Attributes:
+      on_nan: what is done, of KINDS.
       rate_factor: of the learning rate, of all rollbacks so far.
       rollbacks: how many there were.
 
