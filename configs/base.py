@@ -39,6 +39,10 @@ def get_config() -> ConfigDict:
 
     c.train = ConfigDict()
     c.train.batch_size = 4096  # global: over all replicas (§6.1.1: 128 a chip)
+    # Parts in which a batch goes through the network, one after the other, for want of memory; their
+    # gradients make one step. As under several replicas, each part has BN statistics of its own, and
+    # detection and segmentation divide by its objects or pixels.
+    c.train.parts = 1
     c.train.epochs = 600.0  # the paper does not say; the released recipe trains for about 600
     c.train.label_smoothing = 0.1  # released recipe
     c.train.class_weights = ()  # of the loss, one a class; (): all alike

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     c.model.resolution = (96, 96)
     c.data.dataset = 'builtin:shapes'
     c.train.batch_size = 8
-    c.train.epochs = 120.0
+    c.train.epochs = 50.0
     c.optimizer.kind = 'rmsprop'
     c.optimizer.epsilon = 1e-6
     c.schedule.learning_rate = 2e-4
@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     c.ema.decay = 0.995  # of thousands of steps
     c.augment.color = 'fast'
     c.eval.batch_size = 8
-    c.eval.every_epochs = 20.0
+    c.eval.every_epochs = 10.0
     c.checkpoint.every_epochs = 5.0
     c.log_every_steps = 20
     return c

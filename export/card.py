@@ -70,7 +70,8 @@ def make_card(
       method: how an int8 file was quantized: 'ptq' or 'qat'.
       given: what the file gives.
     """
-    height, width = run.make_task().resolution
+    task = run.make_task()
+    height, width = task.resolution
     cut = CUTS[run.config.task].format(crop=run.config.augment.eval_crop)
     card = make_untrained_card(
         model_path, run.spec, scheme=scheme, hard_swish=hard_swish, method=method, given=given
@@ -78,6 +79,7 @@ def make_card(
     return {
         **card,
         'task': run.config.task,
+        'head': dataclasses.asdict(task.head) if task.head else None,
         'preprocessing': PREPROCESSING.format(cut=cut, height=height, width=width, pixels=PIXELS),
         'evaluation': evaluation,
         'trained_steps': step,

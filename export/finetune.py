@@ -34,7 +34,8 @@ class QuantizedTask:
     """
 
     def __init__(self, task: Task, graph: Graph, ranges: Ranges, observing: Observing) -> None:
-        self.config, self.labels, self.resolution = task.config, task.labels, task.resolution
+        self.config, self.labels = task.config, task.labels
+        self.resolution, self.head = task.resolution, task.head
         self.train_example, self.eval_example = task.train_example, task.eval_example
         self.eval_image = task.eval_image
         self.statistics, self.metrics, self.goal = task.statistics, task.metrics, task.goal

@@ -330,8 +330,8 @@ class QuantizedLayer(QuantizeWrapperV2):
         frozen = [] if self.trainable else super().trainable_weights
         return frozen + super().non_trainable_weights
 
-    def follow(self, step: tf.Variable, seed: int) -> None:
+    def follow(self, step: tf.Variable, seed: int, part: tf.Variable | None = None) -> None:
         """Lets the range move with training; `train.trainer` calls it."""
-        del seed  # nothing is random here
+        del seed, part  # nothing is random here
         if isinstance(self.quantize_config.output, RangeQuantizer):
             self.quantize_config.output.follow(step)

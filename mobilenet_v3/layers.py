@@ -7,6 +7,8 @@ import tf_keras
 
 from mobilenet_v3.spec import Activation, Gate, Normalize, Size, SqueezeExcite
 
+_fold_in = tf.random.experimental.stateless_fold_in
+
 Zeros = tuple[int, int] | None  # before and after, as `spec.explicit_padding` gives them
 
 # Paper: released code. Keras's applications start from Glorot instead; under BN the scale of a
@@ -43,10 +45,21 @@ class SeededDropout(tf_keras.layers.Dropout):
     `model.fit`, the layer is Keras's dropout.
     """
 
-    def follow(self, step: tf.Variable, seed: int) -> None:
-        """Derives every mask from `seed` and the value of `step`, an int64 scalar."""
+    def follow(self, step: tf.Variable, seed: int, part: tf.Variable | None = None) -> None:
+        """Derives every mask from `seed` and the values of `step` and `part`, int64 scalars.
+
+        Args:
+          step: updates made so far.
+          seed: of the run.
+          part: which part of its batch a pass sees, where a step takes several.
+        """
+
+        def step_seed() -> tf.Tensor:
+            of_step = tf.stack([tf.cast(step, tf.int64), tf.constant(seed, tf.int64)])
+            return of_step if part is None else _fold_in(of_step, part)
+
         # In a closure, so that Keras does not count the trainer's step among the model's weights.
-        self._step_seed = lambda: tf.stack([tf.cast(step, tf.int64), tf.constant(seed, tf.int64)])
+        self._step_seed = step_seed
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Drops units while training; the identity otherwise."""
@@ -54,7 +67,7 @@ class SeededDropout(tf_keras.layers.Dropout):
         if not training or not self.rate or step_seed is None:
             return super().call(inputs, training=training)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = tf.random.experimental.stateless_fold_in(step_seed(), replica)
+        seed = _fold_in(step_seed(), replica)
         return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed=seed)
 
 

@@ -69,7 +69,8 @@ class TaughtTask:
 
     def __init__(self, task: Task, teacher: Teacher) -> None:
         check_distill(task.config.distill)
-        self.config, self.labels, self.resolution = task.config, task.labels, task.resolution
+        self.config, self.labels = task.config, task.labels
+        self.resolution, self.head = task.resolution, task.head
         self.train_example, self.eval_example = task.train_example, task.eval_example
         self.train_batch, self.eval_batch = task.train_batch, task.eval_batch
         self.eval_image = task.eval_image

@@ -95,15 +95,16 @@ def _takes_an_image(model: TFLiteModel) -> bool:
 
 
 def _suppressed(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Detections in their task's types; rows beyond 'count' have score 0."""
-    scores = given['scores']
-    if 'count' in given:
-        rows = np.arange(scores.shape[1])
-        scores = np.where(rows < np.reshape(given['count'], (-1, 1)), scores, 0.0)
+    """Detections in their task's types; rows beyond 'count' are 0."""
+    boxes, classes, scores = (given[name] for name in ('boxes', 'classes', 'scores'))
+    if 'count' in given:  # the rows beyond it hold whatever the memory held, not-a-number among it
+        there = np.arange(scores.shape[1]) < np.reshape(given['count'], (-1, 1))
+        boxes = np.where(there[..., np.newaxis], boxes, 0.0)
+        classes, scores = np.where(there, classes, 0.0), np.where(there, scores, 0.0)
     return {
-        'boxes': np.clip(given['boxes'], 0.0, 1.0),
+        'boxes': np.clip(boxes, 0.0, 1.0),
         'scores': scores.astype(np.float32),
-        'classes': np.round(given['classes']).astype(np.int32),
+        'classes': np.round(classes).astype(np.int32),
     }
 
 

@@ -156,11 +156,14 @@ def _some_images(source: Source, task: Task) -> Iterator[tf.Tensor]:
 
 
 def _check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.Strategy) -> None:
-    replicas = strategy.num_replicas_in_sync
-    for field, size in (('train', config.train.batch_size), ('eval', config.eval.batch_size)):
-        if size % replicas:
+    replicas, parts = strategy.num_replicas_in_sync, config.train.parts
+    for field, at_once in (('train', replicas * parts), ('eval', replicas)):
+        size = config[field].batch_size
+        if size % at_once:
+            times = f' times config.train.parts, {parts}' if at_once > replicas else ''
             raise ValueError(
-                f'config.{field}.batch_size is {size}; expected a multiple of the {replicas} replicas'
+                f'config.{field}.batch_size is {size}; expected a multiple of the {replicas} '
+                f'replicas{times}'
             )
     if config.train.batch_size > source.train.num_examples:
         raise ValueError(

@@ -356,6 +356,14 @@ def test_a_folder_of_damaged_checkpoints_is_refused(workdir, tiny_config):
         loop.run(tiny_config(), str(workdir))
 
 
+def test_parts_that_do_not_fill_the_batch_are_refused(tmp_path, tiny_config):
+    config = tiny_config()
+    config.train.parts = 3
+    message = r'batch_size is 4; expected a multiple of the 1 replicas times config.train.parts, 3'
+    with pytest.raises(ValueError, match=message):
+        loop.run(config, str(tmp_path / 'run'))
+
+
 def test_a_batch_larger_than_the_dataset_is_refused(tiny_config, tmp_path):
     config = tiny_config()
     config.train.batch_size = 11

@@ -35,6 +35,7 @@ _FREE_FIELDS = (
 
 _ABOVE_ZERO = (
     'train.batch_size',
+    'train.parts',
     'train.epochs',
     'train.steps_per_execution',
     'schedule.base_batch_size',

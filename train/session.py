@@ -248,9 +248,9 @@ class Session:
                 lambda context: pipeline.train_batches(
                     self._source.train,
                     self._trainer.task,
-                    batch_size=config.train.batch_size,
+                    batch_size=config.train.batch_size // config.train.parts,
                     seed=config.seed,
-                    start_step=start_step,
+                    start_step=start_step * config.train.parts,
                     context=context,
                 )
             )

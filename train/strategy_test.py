@@ -132,6 +132,24 @@ def test_replicas_move_the_weights_as_one_device_does(mirrored, one_device):
 
 
 @pytest.mark.slow
+def test_replicas_that_take_their_batches_in_parts_move_as_one_device(
+    run_python, tiny_config, tmp_path
+):
+    config = two_steps(tiny_config())
+    config.finetune.freeze_batch_norm = True  # its statistics are those of a part otherwise
+    losses = []
+    for devices, parts in (('one', 1), ('mirrored', 2)):
+        config.train.parts = parts
+        folder = tmp_path / devices
+        folder.mkdir()
+        write_config(folder, config)
+        result = run_python('-c', RUN, devices, cwd=folder)
+        assert result.returncode == 0, result.stderr
+        losses.append(json.loads(result.stdout.splitlines()[-1])['losses'])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.slow
 def test_replicas_evaluate_every_example_once(mirrored):
     printed, _ = mirrored
     assert printed['evaluated'] == [7, 7]  # raw and averaged

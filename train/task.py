@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
 
+from mobilenet_v3.heads import DetectionHead, SegmentationHead
 from train.data.pipeline import Batch, Preprocessing
 
 Outputs = Any  # tf.Tensor, or dict[str, tf.Tensor]
@@ -22,6 +23,10 @@ class Task(Preprocessing, Protocol):
     labels: tuple[str, ...]
     resolution: tuple[int, int]
     goal: str  # the metric that is to grow
+
+    @property
+    def head(self) -> DetectionHead | SegmentationHead | None:
+        """What stands on the backbone; None where that is a classifier itself."""
 
     def eval_image(self, encoded: tf.Tensor) -> tf.Tensor:
         """What evaluation takes of an encoded image, [H, W, 3] uint8."""

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from train.cpu_kernels import use_cpu_kernels
+from train.data.pipeline import Batch
 from train.evaluator import Evaluator
 from train.optimizer import MovingAverage, WarmupSchedule, make_optimizer
 from train.stages import Phase, Stages
@@ -39,9 +40,12 @@ class Trainer:
         self.average = MovingAverage(self.model, self.averaged, config.ema.decay)
         self.average.start()
         self.decayed = decayed_kernels(self.model)
+        # Which part of a batch is under way, where there are several: no checkpoint needs it.
+        self._part = tf.Variable(0, trainable=False, dtype=tf.int64)
+        part = self._part if config.train.parts > 1 else None
         for layer in self.model.layers:
             if hasattr(layer, 'follow'):  # what it does in training depends on the step
-                layer.follow(self.optimizer.iterations, config.seed)
+                layer.follow(self.optimizer.iterations, config.seed, part)
         # The slots of the optimiser are made now, so that a checkpoint can be read into them.
         self.optimizer._create_all_weights(self.model.trainable_variables)
         self.stages = Stages(self.model, config.finetune, steps_per_epoch)
@@ -58,6 +62,12 @@ class Trainer:
             self.stages.enter(phase)
             self._steps[phase] = self._make_train()
         return float(self._steps[phase](iterator, tf.constant(count)))
+
+    def step(self, batch: Batch) -> tf.Tensor:
+        """One update, of one replica from its share of a batch; returns its share of the loss."""
+        loss, gradients = self._gradients(batch)
+        self._apply(gradients)
+        return loss
 
     def evaluate(self, evaluator: Evaluator) -> Metrics:
         """Metrics of the raw and of the averaged weights."""
@@ -84,35 +94,80 @@ class Trainer:
 
     def _make_train(self) -> Callable:
         """The step for the layers that learn now; a phase does not come back."""
-        config = self.task.config.train
-        replicas = self.strategy.num_replicas_in_sync
-
-        def replica_step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-            step = tf.identity(self.optimizer.iterations)
-            with tf.GradientTape() as tape:
-                outputs = self.model(batch['image'], training=True)
-                # Sums over the global batch: gradients are added up over replicas.
-                loss = tf.reduce_sum(self.task.loss(outputs, batch)) / config.batch_size
-                total = loss
-                if config.weight_decay:
-                    # tf.nn.l2_loss is ½·Σw², TF1's L2.
-                    decay = tf.add_n([tf.nn.l2_loss(kernel) for kernel in self.decayed])
-                    total += config.weight_decay * decay / replicas
-            variables = self.model.trainable_variables
-            gradients = tape.gradient(total, variables)
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            self.average.update(step)
-            return loss
+        parts = self.task.config.train.parts
+        take = self._whole_step if parts == 1 else self._step_in_parts(parts)
 
         @tf.function
         def train(iterator: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
             total = tf.zeros([])
             for _ in tf.range(count):
-                loss = self.strategy.run(replica_step, args=(next(iterator),))
-                total += self.strategy.reduce('SUM', loss, axis=None)
+                total += take(iterator)
             return total / tf.cast(count, tf.float32)
 
         return train
+
+    def _whole_step(self, iterator: tf.data.Iterator) -> tf.Tensor:
+        return self._sum(self.strategy.run(self.step, args=(next(iterator),)))
+
+    def _step_in_parts(self, parts: int) -> Callable[[tf.data.Iterator], tf.Tensor]:
+        """One update from the sum of the gradients of the parts of a batch."""
+        with self.strategy.scope():
+            # Each replica adds up its own; they are summed over replicas once, when they are applied.
+            sums = [
+                tf.Variable(
+                    tf.zeros_like(variable),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+                for variable in self.model.trainable_variables
+            ]
+
+        def add(batch: Batch) -> tf.Tensor:
+            loss, gradients = self._gradients(batch)
+            for total, gradient in zip(sums, gradients, strict=True):
+                total.assign_add(gradient)
+            return loss
+
+        def apply() -> None:
+            self._apply([tf.identity(total) for total in sums])
+            for total in sums:
+                total.assign(tf.zeros_like(total))
+
+        def take(iterator: tf.data.Iterator) -> tf.Tensor:
+            loss = tf.zeros([])
+            for part in tf.range(parts, dtype=tf.int64):
+                self._part.assign(part)
+                loss += self._sum(self.strategy.run(add, args=(next(iterator),)))
+            self.strategy.run(apply)
+            return loss
+
+        return take
+
+    def _gradients(self, batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """A replica's share of the loss of a step and of its gradients, from one batch."""
+        config = self.task.config.train
+        with tf.GradientTape() as tape:
+            outputs = self.model(batch['image'], training=True)
+            # Sums over the global batch: gradients are added up over parts and replicas.
+            loss = tf.reduce_sum(self.task.loss(outputs, batch)) / config.batch_size
+            total = loss
+            if config.weight_decay:
+                # tf.nn.l2_loss is ½·Σw², TF1's L2.
+                decay = tf.add_n([tf.nn.l2_loss(kernel) for kernel in self.decayed])
+                shares = self.strategy.num_replicas_in_sync * config.parts
+                total += config.weight_decay * decay / shares
+        return loss, tape.gradient(total, self.model.trainable_variables)
+
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
+        """Moves a replica's weights and their averages."""
+        step = tf.identity(self.optimizer.iterations)
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.average.update(step)
+
+    def _sum(self, loss: tf.Tensor) -> tf.Tensor:
+        return self.strategy.reduce('SUM', loss, axis=None)
 
 
 def decayed_kernels(model: tf_keras.Model) -> list[tf.Variable]:

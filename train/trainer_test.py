@@ -276,3 +276,41 @@ def test_the_trainers_dropout_follows_its_optimiser(step):
     step.trainer.optimizer.iterations.assign(1)
     np.testing.assert_array_equal(outputs[0], outputs[2])
     assert (outputs[0] != outputs[1]).any()
+
+
+# ---------------------------------------------------------------------- a batch in parts
+
+
+def without_norm(config):
+    """A trainer whose batch normalisation is frozen: parts otherwise have statistics of their own."""
+    config.model.dropout = 0.0
+    config.finetune.freeze_batch_norm = True
+    return make_trainer(config)
+
+
+def test_parts_of_a_batch_make_the_step_of_the_whole(constant_rate, batch):
+    images, labels = batch
+    whole = without_norm(constant_rate(batch_size=4))
+    in_parts = without_norm(constant_rate(batch_size=4, parts=2))
+    halves = tf.data.Dataset.from_tensor_slices({'image': images, 'label': labels}).batch(2)
+    iterator = iter(halves.repeat())
+    for _ in range(2):
+        expected = whole.train(endless(images, labels), 1)
+        assert in_parts.train(iterator, 1) == pytest.approx(expected, rel=1e-5)
+    assert int(in_parts.optimizer.iterations) == 2
+    for model in ('model', 'averaged'):
+        pairs = zip(getattr(in_parts, model).weights, getattr(whole, model).weights, strict=True)
+        for ours, other in pairs:
+            np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-5, err_msg=ours.name)
+
+
+def test_parts_drop_other_units():
+    step, part = tf.Variable(3, dtype=tf.int64), tf.Variable(0, dtype=tf.int64)
+    layer = SeededDropout(0.2)
+    layer.follow(step, 0, part)
+    masks = []
+    for number in (0, 1, 0):
+        part.assign(number)
+        masks.append(dropped(layer))
+    np.testing.assert_array_equal(masks[0], masks[2])
+    assert (masks[0] != masks[1]).any()

@@ -5,7 +5,10 @@ import pytest
 from benchmark.paper import grid
 from benchmark.paper.card_key import key_of
 from benchmark.paper.testing import card_of
+from configs import detection, segmentation
+from mobilenet_v3.head_tables import SEGMENTERS
 from mobilenet_v3.spec_file import to_dict
+from train.run import Run, resolve_spec
 
 LARGE = 'large_1_224_float32'
 DETECTOR, SEGMENTER = 'ssdlite_v3_320_float32', 'seg_v3_rf2_lr_aspp_128_512x1024_float32'
@@ -68,3 +71,25 @@ def test_a_head_is_the_same_whatever_its_dropout_and_another_with_other_channels
 def test_a_task_that_nobody_knows_is_refused():
     with pytest.raises(ValueError, match="its task is 'pose', expected one of classification, det"):
         key_of(card_of(LARGE, task='pose'))
+
+
+def trained_as(config, num_classes, key):
+    """The card of a run's file, as far as it tells what the file computes."""
+    run = Run(config, resolve_spec(config), tuple(str(i) for i in range(num_classes)))
+    head = dataclasses.asdict(run.make_task().head)
+    return card_of(key, name='a run', spec=to_dict(run.spec), head=head)
+
+
+@pytest.mark.parametrize('halved', [False, True])
+def test_a_trained_detector_is_the_papers(halved):
+    config = detection.get_config()
+    config.model.name, config.detection.halve_tail = 'small', halved
+    key = f'ssdlite_small{"_halved" if halved else ""}_320_float32'
+    assert key_of(trained_as(config, 90, key)) == key
+
+
+@pytest.mark.parametrize('row', SEGMENTERS)
+def test_a_trained_segmenter_is_the_papers(row):
+    config = segmentation.get_config(row)
+    key = f'seg_{row}_1024x2048_float32'
+    assert key_of(trained_as(config, 19, key)) == key

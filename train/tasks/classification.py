@@ -19,6 +19,7 @@ class Classification:
     """Data, loss and metrics of classification."""
 
     goal = 'top1'
+    head = None
 
     def __init__(self, config: ConfigDict, spec: ModelSpec, labels: tuple[str, ...]) -> None:
         if config.augment.color not in augment.COLORS:

@@ -1,0 +1,46 @@
+"""The training step of every task through XLA, which a TPU compiles it with."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from train import trainer as trainer_module
+from train.data import pipeline
+from train.data.source import open_source
+from train.run import Run, resolve_spec
+from train.trainer import Trainer
+
+
+@pytest.fixture(params=['classification', 'detection', 'segmentation'])
+def config(request, tiny_config, tiny_detection_config, tiny_segmentation_config):
+    """A small run of each task."""
+    made = {'detection': tiny_detection_config, 'segmentation': tiny_segmentation_config}
+    found = made.get(request.param, tiny_config)()
+    found.train.batch_size, found.model.dropout = 2, 0.0  # whose masks XLA draws otherwise
+    return found
+
+
+def first_step(config, *, compiled):
+    """Weights, averages and optimiser after the first step on the run's first batch, and its loss."""
+    tf_keras.utils.set_random_seed(0)
+    source = open_source(config.data, config.task)
+    task = Run(config, resolve_spec(config), source.labels).make_task()
+    trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=10.0, total_steps=100)
+    batches = pipeline.train_batches(source.train, task, batch_size=2, seed=0)
+    assert all(spec.shape.is_fully_defined() for spec in batches.element_spec.values())
+    step = tf.function(trainer.step, jit_compile=compiled)
+    loss = float(step(next(iter(batches))))
+    weights = trainer.model.get_weights() + trainer.averaged.get_weights()
+    return loss, weights + trainer.optimizer.get_weights()
+
+
+@pytest.mark.slow
+def test_xla_takes_the_step_of_every_task(config, monkeypatch):
+    # Forms that only a CPU gains from, and that no other device gets.
+    monkeypatch.setattr(trainer_module, 'use_cpu_kernels', lambda model: None)
+    expected_loss, expected = first_step(config, compiled=False)
+    loss, found = first_step(config, compiled=True)
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    for ours, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-4)
