@@ -130,7 +130,7 @@ def read_run(workdir: str) -> Ours:
     Raises:
       ValueError: it has not ended, started from random weights, or is of another network.
     """
-    from train.log import read_metrics
+    from train.metrics_file import read_metrics
     from train.run import Run, newest
 
     config = Run.from_state(newest(workdir).state).config

@@ -129,7 +129,7 @@ def _read_json(path: Path, made_by: str) -> dict[str, Any]:
 
 def _plot_curves(workdir: Path) -> None:
     """Loss and learning rate over steps, and the accuracy of raw and averaged weights."""
-    from train.log import read_metrics
+    from train.metrics_file import read_metrics
 
     lines = read_metrics(str(workdir))
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(10, 3.6))

@@ -71,7 +71,20 @@ def get_config() -> ConfigDict:
     c.checkpoint.keep = 3
 
     c.log_every_steps = 100
+    # What a loss that is NaN or infinite does: stop, or rollback to the last checkpoint and go on
+    # from there with a lower learning rate.
+    c.on_nan = 'stop'
+    c.divergence = _divergence()
     c.lock()
+    return c
+
+
+def _divergence() -> ConfigDict:
+    """When on_nan is done, and how; see train/divergence.py."""
+    c = ConfigDict()
+    c.patience_steps = 1  # in a row whose loss is NaN or infinite
+    c.rate_factor = 0.5  # of the learning rate, by each rollback
+    c.max_rollbacks = 3  # of a run; then it stops
     return c
 
 

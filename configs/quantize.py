@@ -23,6 +23,8 @@ PARTS = (
     'eval',
     'checkpoint',
     'log_every_steps',
+    'on_nan',
+    'divergence',
 )
 
 

@@ -12,9 +12,9 @@ from export.finetune import QuantizedTask, finetune, quantized_run
 from export.graph import build
 from export.quantize import Observing, layer_configs, to_pixel_grid
 from export.quantizers import RangeQuantizer
-from train import loop
 from train.distill import checksum
-from train.log import read_metrics
+from train.metrics_file import read_metrics
+from train.session import RESULTS_FILE
 from train.trainer import Trainer
 
 LOGITS = np.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]], np.float32)
@@ -238,7 +238,7 @@ def test_two_replicas_take_a_step(tiny_run, run_python, tmp_path):
     assert result.returncode == 0, result.stderr[-2000:]
     assert json.loads(result.stdout.splitlines()[-1])['replicas'] == [2]
     folder = tmp_path / 'out' / 'tiny_decomposed_training'
-    assert json.loads((folder / loop.RESULTS_FILE).read_text())['step'] == 1
+    assert json.loads((folder / RESULTS_FILE).read_text())['step'] == 1
     card = json.loads((tmp_path / 'out' / 'tiny_int8.json').read_text())
     assert card['evaluation']['layers']['first_departing'] is None
 

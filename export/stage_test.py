@@ -16,7 +16,7 @@ from export.stage import Options, export
 from export.start import Trained
 from train import files
 from train.card_file import card_path, read_card
-from train.log import read_metrics
+from train.metrics_file import read_metrics
 from train.tflite_file import TFLiteModel
 from train.trainer import Trainer
 

@@ -105,4 +105,4 @@ def _init_config():  # type: ignore[no-untyped-def]
 
 
 if __name__ == '__main__':
-    cli.run(main, define_flags)
+    cli.run(main, define_flags, continues=True)

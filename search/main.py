@@ -120,4 +120,4 @@ def _open_runner() -> Runner:
 
 
 if __name__ == '__main__':
-    cli.run(main, define_flags)
+    cli.run(main, define_flags, continues=True)

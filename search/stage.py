@@ -24,6 +24,7 @@ from search.trials.trial import Outcome, Outcomes, Runner, Trial, run_trials
 from train import loop
 from train.files import write_json
 from train.run import Run
+from train.stop_signal import Stopped
 from train.trainer import Metrics
 
 SPEC, HEADER, LOG = 'spec.json', 'search.json', 'log.json'
@@ -77,7 +78,7 @@ def search(plan: Plan) -> str:
     Raises:
       ValueError: the target cannot be reached, a setting is out of range, the workdir holds another
         search, or trials cannot be trained.
-      KeyboardInterrupt: a signal stopped a training; the same plan goes on.
+      Stopped: a signal stopped a training; the same plan goes on.
     """
     seed_latency = plan.latency.predict(plan.seed)
     target = parse_target(plan.words['target'], seed_latency)
@@ -263,5 +264,5 @@ def _retrain(plan: Plan, spec: Path) -> Metrics:
     config.model.name, config.model.multiplier = str(spec), 1.0
     metrics = loop.run(config, str(plan.workdir / RETRAINED))
     if metrics is None:
-        raise KeyboardInterrupt
+        raise Stopped
     return metrics

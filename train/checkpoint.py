@@ -36,7 +36,13 @@ class Saved:
 
 
 def save(
-    folder: str, checkpoint: tf.train.Checkpoint, state: dict, *, keep: int, write: bool = True
+    folder: str,
+    checkpoint: tf.train.Checkpoint,
+    state: dict,
+    *,
+    keep: int,
+    spare: int | None = None,
+    write: bool = True,
 ) -> None:
     """Saves `checkpoint` and `state` under `folder`/step_NNNNNNNN.
 
@@ -48,6 +54,7 @@ def save(
       checkpoint: the variables.
       state: plain JSON values, with 'step'.
       keep: how many of the newest stay.
+      spare: a step whose checkpoint stays, too.
       write: False in all workers but one: they take part in reading the variables, as a
         distribution strategy asks, and their copy is thrown away.
 
@@ -79,9 +86,10 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
     paths = _paths(folder)
     saved = paths.index(final)
-    # What is newer was damaged: the run has gone on from an older one.
+    # What is newer was damaged, or diverged: the run has gone on from an older one.
     for path in paths[:saved] + paths[saved + keep :]:
-        shutil.rmtree(path, ignore_errors=True)
+        if spare is None or os.path.basename(path) != _name(spare):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_leftovers(folder: str) -> None:
@@ -90,8 +98,12 @@ def remove_leftovers(folder: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def latest(folder: str) -> Saved | None:
+def latest(folder: str, up_to: int | None = None) -> Saved | None:
     """The newest whole checkpoint; says which newer ones are damaged.
+
+    Args:
+      folder: the run's checkpoints.
+      up_to: the last step that counts.
 
     Returns:
       None where there is none at all.
@@ -99,7 +111,9 @@ def latest(folder: str) -> Saved | None:
     Raises:
       ValueError: there are checkpoints, and every one is damaged.
     """
-    paths = _paths(folder)
+    paths = [
+        path for path in _paths(folder) if up_to is None or os.path.basename(path) <= _name(up_to)
+    ]
     for path in paths:
         try:
             return Saved(path, _read_state(path))

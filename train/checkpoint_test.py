@@ -68,6 +68,20 @@ def test_the_newest_few_are_kept(tmp_path):
     assert names(tmp_path) == ['step_00000003', 'step_00000010']
 
 
+def test_a_step_that_is_to_stay_stays(tmp_path):
+    for step in (1, 2, 3, 10):
+        save(tmp_path, step, keep=1, spare=2)
+    assert names(tmp_path) == ['step_00000002', 'step_00000010']
+
+
+@pytest.mark.parametrize(('up_to', 'found'), [(10, 10), (9, 2), (2, 2), (1, None)])
+def test_the_newest_up_to_a_step(tmp_path, up_to, found):
+    for step in (2, 10):
+        save(tmp_path, step)
+    saved = checkpoint.latest(str(tmp_path), up_to)
+    assert (saved and saved.state['step']) == found
+
+
 def test_a_worker_that_does_not_write_leaves_nothing(tmp_path):
     save(tmp_path, 1)
     save(tmp_path, 2, keep=1, write=False)

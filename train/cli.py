@@ -3,14 +3,21 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
+from train.stop_signal import Stopped
+
 
 def run(
-    main: Callable[..., None], define_flags: Callable[[], None], *, positional: str = ''
+    main: Callable[..., None],
+    define_flags: Callable[[], None],
+    *,
+    positional: str = '',
+    continues: bool = False,
 ) -> None:
     """Defines and parses the flags and calls `main`.
 
@@ -23,7 +30,11 @@ def run(
         process.
       positional: what arguments that are no flags stand for, such as 'IMAGES': at least one is
         expected, and `main` takes their list. '' refuses them.
+      continues: the same command goes on with what was stopped: SIGTERM, by which preemption is
+        announced, is no error then.
     """
+    if continues:
+        signal.signal(signal.SIGTERM, _stop)
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # no device chatter around our output
     logging.set_verbosity(logging.WARNING)
 
@@ -44,6 +55,11 @@ def run(
     with _one_line_errors(), _config_errors():
         define_flags()
     app.run(call, flags_parser=parse)
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # it may come again while the first one ends the program
+    raise Stopped
 
 
 def import_tensorflow() -> None:
@@ -81,6 +97,8 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except flags.Error as e:
         _fail(f'{e} (see --help)')
+    except Stopped:
+        print('stopped; the same command continues', flush=True)
     except KeyboardInterrupt:
         _fail('interrupted')
     except (ValueError, OSError, MemoryError) as e:

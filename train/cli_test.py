@@ -1,4 +1,5 @@
 import errno
+import signal
 
 import pytest
 import tensorflow as tf
@@ -93,3 +94,18 @@ def test_a_command_that_takes_positional_arguments_gets_them(monkeypatch):
 def test_positional_arguments_that_lack_are_asked_for(monkeypatch, capsys):
     assert run(monkeypatch, failing(TypeError()), positional='IMAGES') == 2
     assert capsys.readouterr().err == 'error: expected IMAGES beside the flags (see --help)\n'
+
+
+@pytest.mark.parametrize('continues', [True, False])
+def test_a_command_that_continues_ends_well_when_it_is_stopped(run_python, tmp_path, continues):
+    program = f"""
+import os, signal
+from train import cli
+cli.run(lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: None, continues={continues})
+"""
+    result = run_python('-c', program, cwd=tmp_path)
+    if continues:
+        assert (result.returncode, result.stderr) == (0, '')
+        assert result.stdout == 'stopped; the same command continues\n'
+    else:
+        assert result.returncode == -signal.SIGTERM

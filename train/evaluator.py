@@ -1,6 +1,6 @@
 """Metrics over a whole evaluation set, every example once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,7 @@ class Evaluator:
       split: the examples.
       strategy: the devices they are spread over.
       batch_size: global, a multiple of the replicas.
+      before_batch: called before each batch; what it raises ends an evaluation.
     """
 
     def __init__(
@@ -29,7 +30,9 @@ class Evaluator:
         split: Split,
         strategy: tf.distribute.Strategy,
         batch_size: int,
+        before_batch: Callable[[], None] = lambda: None,
     ) -> None:
+        self._before_batch = before_batch
         self._task = task
         self._strategy = strategy
         self._batches = strategy.distribute_datasets_from_function(
@@ -47,7 +50,12 @@ class Evaluator:
         """What the task keeps of each example, one row an example; with replicas in their order."""
         if id(model) not in self._steps:
             self._steps[id(model)] = self._make_step(model)
-        return collect(self._steps[id(model)](batch) for batch in self._batches)
+        return collect(self._run_batches(self._steps[id(model)]))
+
+    def _run_batches(self, step: Callable) -> Iterator[dict[str, tf.Tensor]]:
+        for batch in self._batches:
+            self._before_batch()
+            yield step(batch)
 
     def _make_step(self, model: tf_keras.Model) -> Callable:
         def replica_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -115,7 +115,7 @@ def test_what_was_read_is_recorded_and_used(undisturbed, timm_file):
 
 
 def test_a_run_starts_from_the_weights(config, tmp_path, capsys, monkeypatch):
-    at_step(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    at_step(monkeypatch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
     config.schedule.learning_rate = 1e-12
     config.ema.decay = 0.0
     assert loop.run(config, str(tmp_path)) is None

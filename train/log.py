@@ -7,7 +7,8 @@ import sys
 import tensorflow as tf
 from tqdm import tqdm
 
-METRICS_FILE = 'metrics.jsonl'
+from train.files import write_file
+from train.metrics_file import METRICS_FILE, is_evaluation, read_metrics
 
 
 class RunLog:
@@ -17,16 +18,24 @@ class RunLog:
       workdir: the run's folder.
       step: where the run starts or continues; what was logged beyond it, by a run that was killed
         before its next checkpoint, is taken back.
+      evaluated: whether the evaluation of that step is to stay.
       total_steps, batch_size: for the progress bar, which counts images.
       write: False for the workers that keep quiet.
     """
 
     def __init__(
-        self, workdir: str, *, step: int, total_steps: int, batch_size: int, write: bool
+        self,
+        workdir: str,
+        *,
+        step: int,
+        total_steps: int,
+        batch_size: int,
+        write: bool,
+        evaluated: bool = True,
     ) -> None:
         self._batch_size = batch_size
         self._write = write
-        self._path = os.path.join(workdir, METRICS_FILE)
+        self._workdir, self._path = workdir, os.path.join(workdir, METRICS_FILE)
         self._bar = tqdm(
             total=total_steps * batch_size,
             initial=step * batch_size,
@@ -38,10 +47,14 @@ class RunLog:
             mininterval=0.5 if sys.stderr.isatty() else 10,
         )
         if write:
-            kept = [line for line in read_metrics(workdir) if line['step'] <= step]
-            with open(self._path, 'w', encoding='utf-8') as file:
-                file.writelines(json.dumps(line) + '\n' for line in kept)
+            self._take_back(step, evaluated)
             self._tensorboard = tf.summary.create_file_writer(os.path.join(workdir, 'tensorboard'))
+
+    def go_back(self, step: int) -> None:
+        """Takes back what was logged after a step, and moves the progress bar to it."""
+        self._bar.update(step * self._batch_size - self._bar.n)
+        if self._write:
+            self._take_back(step)
 
     def advance(self, steps: int, loss: float) -> None:
         """Moves the progress bar."""
@@ -52,16 +65,34 @@ class RunLog:
         """Logs values such as {'train/loss': 1.2} at a step."""
         if not self._write:
             return
-        with open(self._path, 'a', encoding='utf-8') as file:
-            file.write(json.dumps({'step': step, **values}) + '\n')
-        with self._tensorboard.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        self._append(json.dumps({'step': step, **values}) + '\n')
+        try:
+            with self._tensorboard.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+        except tf.errors.OpError as e:
+            reason = e.message.splitlines()[0].rpartition('}} ')[2]  # after the name of the op
+            raise OSError(f'cannot write what TensorBoard shows: {reason}') from e
 
     def say(self, message: str) -> None:
         """Prints a line above the progress bar."""
         if self._write:
             self._bar.write(message)
+
+    def _take_back(self, step: int, evaluated: bool = True) -> None:
+        lines = ''
+        for line in read_metrics(self._workdir):
+            unsure = line['step'] == step and not evaluated
+            if line['step'] <= step and not (unsure and is_evaluation(line)):
+                lines += json.dumps(line) + '\n'
+        write_file(self._path, lines.encode())
+
+    def _append(self, line: str) -> None:
+        try:
+            with open(self._path, 'a', encoding='utf-8') as file:
+                file.write(line)
+        except OSError as e:  # a full disk is told without a name
+            raise OSError(e.errno, e.strerror, self._path) from e
 
     def __enter__(self) -> 'RunLog':
         return self
@@ -71,17 +102,3 @@ class RunLog:
         self._bar.close()
         if self._write:
             self._tensorboard.close()
-
-
-def read_metrics(workdir: str) -> list[dict[str, float]]:
-    """The lines of a run's metrics.jsonl; a last line that was torn by a kill is left out."""
-    path = os.path.join(workdir, METRICS_FILE)
-    lines: list[dict[str, float]] = []
-    if os.path.isfile(path):
-        with open(path, encoding='utf-8') as file:
-            for text in file:
-                try:
-                    lines.append(json.loads(text))
-                except json.JSONDecodeError:
-                    break
-    return lines

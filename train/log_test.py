@@ -3,7 +3,8 @@ import json
 import pytest
 import tensorflow as tf
 
-from train.log import RunLog, read_metrics
+from train.log import RunLog
+from train.metrics_file import read_metrics
 
 
 def make_log(folder, step=0, write=True):

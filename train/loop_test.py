@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from train import checkpoint, loop
 from train.data.source import open_source
-from train.log import read_metrics
+from train.evaluator import Evaluator
+from train.metrics_file import read_metrics
 from train.run import Run, load_trained, resolve_spec
 from train.stop_signal import StopSignal
 from train.testing import assert_same_variables, at_step, send, variables
@@ -23,8 +24,8 @@ def checkpoints(workdir):
     return sorted(path.name for path in (workdir / 'checkpoints').iterdir())
 
 
-def steps_logged(workdir):
-    return [line['step'] for line in read_metrics(str(workdir))]
+def logged(workdir):
+    return read_metrics(str(workdir))
 
 
 @pytest.fixture(scope='module')
@@ -107,7 +108,7 @@ def test_a_finished_run_started_again_returns_its_metrics(undisturbed, again, ex
     for weights in ('raw', 'averaged'):
         assert again[1][weights] == pytest.approx(undisturbed[1][weights])
     assert_same_variables(again[0], expected)
-    assert steps_logged(again[0]) == steps_logged(undisturbed[0])
+    assert logged(again[0]) == logged(undisturbed[0])
 
 
 def test_the_speed_of_a_finished_run_is_not_forgotten(undisturbed, again):
@@ -129,7 +130,7 @@ def test_a_run_killed_before_its_results_writes_them_when_started_again(
 
 
 def test_a_run_stopped_by_a_signal_ends_as_if_undisturbed(
-    tiny_config, expected, monkeypatch, tmp_path, capsys
+    tiny_config, undisturbed, expected, monkeypatch, tmp_path, capsys
 ):
     with monkeypatch.context() as patch:
         at_step(patch, 3, send(signal.SIGTERM))
@@ -142,6 +143,51 @@ def test_a_run_stopped_by_a_signal_ends_as_if_undisturbed(
     assert loop.run(tiny_config(), str(tmp_path)) is not None
     assert f'continuing {tmp_path} at step 3 of {STEPS}' in capsys.readouterr().out
     assert_same_variables(tmp_path, expected)
+    assert logged(tmp_path) == logged(undisturbed[0])  # mean losses, too
+
+
+@pytest.mark.parametrize('evaluation', [1, 2, 3, 4])  # raw and averaged weights, at steps 5 and 8
+def test_a_signal_ends_an_evaluation_which_is_made_up_for(
+    tiny_config, undisturbed, expected, monkeypatch, tmp_path, capsys, evaluation
+):
+    calls = []
+    make_step = Evaluator._make_step
+
+    def signalled(evaluator, model):
+        step = make_step(evaluator, model)
+
+        def call(batch):
+            calls.append(model.name)
+            if len(calls) == 2 * evaluation - 1:  # the first of two batches
+                send(signal.SIGTERM)()
+            return step(batch)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, '_make_step', signalled)
+        assert loop.run(tiny_config(), str(tmp_path)) is None
+    assert len(calls) == 2 * evaluation - 1  # the second batch was not waited for
+    step = 5 if evaluation < 3 else 8
+    assert f'stopped at step {step} of {STEPS}, saved; the' in capsys.readouterr().out
+    assert checkpoints(tmp_path)[-1] == f'step_0000000{step}'
+    metrics = loop.run(tiny_config(), str(tmp_path))
+    assert metrics == undisturbed[1]
+    assert_same_variables(tmp_path, expected)
+    assert logged(tmp_path) == logged(undisturbed[0])
+    loop.run(tiny_config(), str(tmp_path))
+    assert logged(tmp_path) == logged(undisturbed[0])
+
+
+def test_a_signal_before_the_first_step_ends_at_once(tiny_config, monkeypatch, tmp_path, capsys):
+    def signalled(trainer, iterator, count):
+        send(signal.SIGTERM)()
+        raise AssertionError('the first step was waited for')
+
+    monkeypatch.setattr(Trainer, 'train', signalled)
+    assert loop.run(tiny_config(), str(tmp_path)) is None
+    assert f'stopped at step 0 of {STEPS}, nothing to save; the' in capsys.readouterr().out
+    assert not (tmp_path / 'checkpoints').exists()
 
 
 def test_the_handlers_of_signals_are_given_back():
@@ -167,7 +213,7 @@ def test_a_killed_run_continues_from_its_checkpoint(undisturbed, workdir, expect
         file.write('{"step": 9, "train/lo')
     assert loop.run(tiny_config(), str(workdir)) is not None
     assert_same_variables(workdir, expected)
-    assert steps_logged(workdir) == steps_logged(undisturbed[0])
+    assert logged(workdir) == logged(undisturbed[0])
 
 
 def test_a_damaged_checkpoint_costs_its_steps_only(workdir, expected, tiny_config, capfd):
@@ -218,76 +264,13 @@ def test_a_second_signal_interrupts(workdir, tiny_config, monkeypatch):
         send(signal.SIGINT)()
         send(signal.SIGINT)()
 
-    at_step(monkeypatch, 7, twice)
+    at_step(monkeypatch, 8, twice)
     with pytest.raises(KeyboardInterrupt):
         loop.run(tiny_config(), str(workdir))
     assert checkpoints(workdir)[-1] == 'step_00000006'
 
 
-# ------------------------------------------------------------------------------- divergence
-
-
-@pytest.fixture(scope='module')
-def diverged(tiny_config, tmp_path_factory):
-    """The folder, the error and standard error of a run whose weights explode after step 3."""
-    workdir = tmp_path_factory.mktemp('diverged')
-    train = Trainer.train
-
-    def explode(trainer, iterator, count):
-        if int(trainer.optimizer.iterations) == 3:
-            trainer.model.get_layer('logits/conv').bias.assign([0.0, np.nan, 0.0])
-        return train(trainer, iterator, count)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, 'train', explode)
-        with pytest.raises(ValueError) as raised:
-            loop.run(tiny_config(), str(workdir))
-    return workdir, str(raised.value)
-
-
-def test_a_loss_that_is_no_number_stops_and_says_what_to_do(diverged):
-    workdir, message = diverged
-    assert message.startswith('the loss is nan at step 4, learning rate 0.01; ')
-    assert f'the last checkpoint is step 2 in {workdir}' in message
-    assert '--config.schedule.learning_rate' in message
-    assert '\n' not in message
-
-
-def test_divergence_leaves_the_checkpoints_alone(diverged):
-    workdir, _ = diverged
-    assert checkpoints(workdir) == ['step_00000002']
-    assert all(np.isfinite(value).all() for value in variables(workdir).values())
-    assert not (workdir / 'results.json').exists()
-
-
-def test_a_huge_learning_rate_diverges_in_words(tiny_config, tmp_path, capfd):
-    config = tiny_config()
-    config.schedule.learning_rate = 1e30
-    config.schedule.warmup_epochs = 0.0
-    expected = r'the loss is .* at step \d|no longer finite at step \d'
-    with pytest.raises(ValueError, match=expected) as raised:
-        loop.run(config, str(tmp_path))
-    # The progress bar must not share a line with the error that is printed next.
-    assert capfd.readouterr().err.endswith('\n'), raised
-
-
-def test_weights_that_exploded_in_the_last_step_are_not_saved(workdir, tiny_config, monkeypatch):
-    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
-    train = Trainer.train
-
-    def explode(trainer, iterator, count):
-        loss = train(trainer, iterator, count)
-        trainer.model.get_layer('logits/conv').bias.assign([0.0, np.inf, 0.0])
-        return loss
-
-    config = tiny_config()
-    config.checkpoint.every_epochs = 0.4
-    monkeypatch.setattr(Trainer, 'train', explode)
-    with pytest.raises(
-        ValueError, match=r'logits/conv/bias:0 is no longer finite at step 7; it is n'
-    ):
-        loop.run(config, str(workdir))
-    assert checkpoints(workdir)[-1] == 'step_00000006'
+# ------------------------------------------------------------------------------ full disks
 
 
 def test_a_full_disk_stops_and_leaves_the_checkpoints(workdir, tiny_config, monkeypatch):

@@ -40,6 +40,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_string('workdir', None, 'Folder of the run; made or continued.', required=True)
     flags.DEFINE_string('tpu', '', "TPU: its name, grpc://HOST:PORT, or 'local' on a TPU VM.")
+    flags.DEFINE_float(
+        'workers_timeout', 300, 'Seconds to wait for the other workers of TF_CONFIG.'
+    )
 
 
 def define_recipe_flags() -> None:
@@ -70,7 +73,7 @@ def main() -> None:
     cli.import_tensorflow()
     from train import loop, strategy
 
-    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu))
+    loop.run(config, FLAGS.workdir, strategy.make_strategy(FLAGS.tpu, FLAGS.workers_timeout))
 
 
 def recipe() -> ConfigDict:
@@ -106,4 +109,4 @@ def _resolution(sides: list[str]) -> tuple[int, ...]:
 
 
 if __name__ == '__main__':
-    cli.run(main, define_flags)
+    cli.run(main, define_flags, continues=True)

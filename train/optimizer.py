@@ -148,6 +148,9 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
       batch_size: global batch; the rate scales linearly with it.
       steps_per_epoch: training steps of one epoch, may be fractional.
       total_steps: length of the run, for the cosine and the power.
+
+    Attributes:
+      factor: of all that is planned; a run that goes back to go on slower lowers it.
     """
 
     def __init__(
@@ -164,6 +167,7 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(
                 f'config.schedule.warmup_epochs is {config.warmup_epochs}; expected at least 0'
             )
+        self.factor = 1.0
         self._kind = config.kind
         self._decay, self._power = config.decay, config.power
         self._peak = config.learning_rate * batch_size / config.base_batch_size
@@ -173,6 +177,9 @@ class WarmupSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """The learning rate of the update that takes `step` to step + 1."""
+        return self.factor * self._planned(step)
+
+    def _planned(self, step: int | tf.Tensor) -> tf.Tensor:
         # float32 counts steps exactly up to 2^24.
         step = tf.cast(step, tf.float32)
         if self._kind == 'exponential':

@@ -24,8 +24,12 @@ _FREE_FIELDS = (
     'checkpoint.every_epochs',
     'checkpoint.keep',
     'data.data_dir',
+    'divergence.max_rollbacks',
+    'divergence.patience_steps',
+    'divergence.rate_factor',
     'eval.every_epochs',
     'log_every_steps',
+    'on_nan',
     'train.steps_per_execution',
 )
 

@@ -1,13 +1,22 @@
-"""Stopping between two steps."""
+"""Stopping where nothing is lost."""
 
 import signal
 import threading
 
 
-class StopSignal:
-    """Notes SIGINT and SIGTERM, so that a run saves between two steps; a second one interrupts."""
+class Stopped(KeyboardInterrupt):
+    """A signal has asked for the end, and the same command goes on later."""
 
-    def __init__(self) -> None:
+
+class StopSignal:
+    """Notes SIGINT and SIGTERM, so that a run saves between two steps; a second one interrupts.
+
+    Args:
+      at_once: there is nothing to save yet: `Stopped` is raised wherever the program is.
+    """
+
+    def __init__(self, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.requested = False
         self._handlers: dict[int, object] = {}
 
@@ -26,3 +35,5 @@ class StopSignal:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self.at_once:
+            raise Stopped

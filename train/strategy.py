@@ -1,6 +1,5 @@
 """Which devices a run is spread over."""
 
-import json
 import os
 import socket
 import threading
@@ -8,22 +7,29 @@ from urllib.parse import urlsplit
 
 import tensorflow as tf
 
+from train.workers import make_workers
+
 TPU_TIMEOUT_SECONDS = 50  # so that an unreachable TPU fails within a minute
+WORKERS_TIMEOUT_SECONDS = 300  # machines of a cluster start at different times
 
 
-def make_strategy(tpu: str = '') -> tf.distribute.Strategy:
+def make_strategy(
+    tpu: str = '', workers_timeout: float = WORKERS_TIMEOUT_SECONDS
+) -> tf.distribute.Strategy:
     """Chooses the strategy: a TPU, several workers (TF_CONFIG), several GPUs, or one device.
 
     Args:
       tpu: '' for none, 'local' on a TPU VM, a TPU's name, or 'grpc://HOST:PORT'.
+      workers_timeout: seconds to wait for the other workers.
 
     Raises:
       ValueError: the TPU cannot be reached, or TF_CONFIG is no cluster.
+      OSError: a worker did not come.
     """
     if tpu:
         return _tpu(tpu)
     if os.environ.get('TF_CONFIG'):
-        return _workers(os.environ['TF_CONFIG'])
+        return make_workers(os.environ['TF_CONFIG'], workers_timeout)
     if len(tf.config.list_logical_devices('GPU')) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
@@ -84,15 +90,3 @@ def _check_port_answers(name: str, hint: str) -> None:
         socket.create_connection((host, port), timeout=TPU_TIMEOUT_SECONDS).close()
     except OSError as e:
         raise ValueError(f'cannot reach TPU {name!r}: {e}; {hint}') from e
-
-
-def _workers(tf_config: str) -> tf.distribute.Strategy:
-    try:
-        cluster = json.loads(tf_config)
-        cluster['cluster']['worker'], cluster['task']['type'], cluster['task']['index']
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    except (ValueError, TypeError, KeyError) as e:
-        raise ValueError(
-            f'TF_CONFIG is {tf_config!r} ({e}); expected JSON such as {{"cluster": {{"worker": '
-            '["host1:1234", "host2:1234"]}, "task": {"type": "worker", "index": 0}}'
-        ) from e

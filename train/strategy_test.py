@@ -1,5 +1,4 @@
 import json
-import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from train.strategy import is_chief, make_strategy
+from train.testing import free_ports, write_records
 
 # Runs a config under a strategy and prints what every evaluation and every step saw.
 RUN = """
@@ -162,37 +162,6 @@ def test_a_run_of_replicas_is_loaded_on_one_device(mirrored):
     _, model, state = load_trained(str(mirrored[1]))
     assert state['step'] == 2
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(('127.0.0.1', 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def write_records(folder, image_folder):
-    """The images of `image_folder` as TFRecords, two files a split."""
-    folder.mkdir()
-    (folder / 'labels.txt').write_text('blue\ngreen\nred\n')
-    for split in ('train', 'val'):
-        files = sorted((image_folder / split).glob('*/*.jpg'))
-        for number in range(2):
-            with tf.io.TFRecordWriter(f'{folder}/{split}-{number}') as writer:
-                for file in files[number::2]:
-                    label = ['blue', 'green', 'red'].index(file.parent.name)
-                    image = tf.train.BytesList(value=[file.read_bytes()])
-                    labels = tf.train.Int64List(value=[label])
-                    feature = {
-                        'image/encoded': tf.train.Feature(bytes_list=image),
-                        'image/class/label': tf.train.Feature(int64_list=labels),
-                    }
-                    example = tf.train.Example(features=tf.train.Features(feature=feature))
-                    writer.write(example.SerializeToString())
 
 
 def run_workers(folder, ports, python_environment):

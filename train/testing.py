@@ -1,6 +1,7 @@
 """What tests share: the arrays that a run left, a hand in the middle of one, .tflite files."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +99,35 @@ def released_arrays(model: tf_keras.Model) -> dict[str, np.ndarray]:
         channels = kernel.shape[2 if depthwise else 3]
         arrays[f'{number:02}_{op}_b'] = rng.normal(0, 0.3, channels).astype(np.float32)
     return arrays
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine where nothing listens."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(('127.0.0.1', 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def write_records(folder: Path, image_folder: Path) -> None:
+    """The images of `image_folder` as TFRecords, two files a split."""
+    folder.mkdir()
+    (folder / 'labels.txt').write_text('blue\ngreen\nred\n')
+    for split in ('train', 'val'):
+        files = sorted((image_folder / split).glob('*/*.jpg'))
+        for number in range(2):
+            with tf.io.TFRecordWriter(f'{folder}/{split}-{number}') as writer:
+                for file in files[number::2]:
+                    label = ['blue', 'green', 'red'].index(file.parent.name)
+                    image = tf.train.BytesList(value=[file.read_bytes()])
+                    labels = tf.train.Int64List(value=[label])
+                    feature = {
+                        'image/encoded': tf.train.Feature(bytes_list=image),
+                        'image/class/label': tf.train.Feature(int64_list=labels),
+                    }
+                    example = tf.train.Example(features=tf.train.Features(feature=feature))
+                    writer.write(example.SerializeToString())

@@ -80,14 +80,17 @@ class Trainer:
         _copy(averaged, self.model)
         self.average.start()
 
-    def check_finite(self, step: int) -> None:
-        """Raises ValueError where a weight is not finite: such a model is not saved."""
+    def first_not_finite(self) -> str | None:
+        """The name of a weight with a value that is NaN or infinite; such a model is not saved."""
         for weight in self.model.weights:
             if weight.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(weight))):
-                raise ValueError(
-                    f'{weight.name} is no longer finite at step {step}; it is not saved. Lower '
-                    '--config.schedule.learning_rate'
-                )
+                return weight.name
+        return None
+
+    def slow_down(self, factor: float) -> None:
+        """Takes every learning rate of now on times a factor; steps are traced anew with it."""
+        self.schedule.factor = factor
+        self._steps.clear()
 
     def _make_train(self) -> Callable:
         """The step for the layers that learn now; a phase does not come back."""

@@ -11,6 +11,7 @@ from search.trials.trial import Outcome, Outcomes, Trial
 from train import loop
 from train.data.source import Source
 from train.run import Run, newest
+from train.stop_signal import Stopped
 from train.trainer import Trainer
 
 NAME = 'seed'
@@ -27,7 +28,7 @@ def seed_outcome(run: Run, source: Source, outcomes: Outcomes, seed_run: str) ->
 
     Raises:
       ValueError: the run is of another network, or the training diverged.
-      KeyboardInterrupt: a signal stopped the training, which can be continued.
+      Stopped: a signal stopped the training, which can be continued.
     """
     trial = Trial(NAME, run.spec)
     known = outcomes.of(trial)
@@ -40,7 +41,7 @@ def seed_outcome(run: Run, source: Source, outcomes: Outcomes, seed_run: str) ->
     else:
         finished = loop.train(run, source, os.fspath(folder))
         if finished is None:
-            raise KeyboardInterrupt
+            raise Stopped
         trainer, _ = finished
     accuracy = judge(trainer, source)
     folder.mkdir(parents=True, exist_ok=True)

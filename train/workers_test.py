@@ -1,0 +1,184 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from train.metrics_file import read_metrics
+from train.testing import free_ports, variables, write_records
+from train.workers import _meet
+
+# A worker of a run that says when it has taken a step; its steps take a while.
+RUN = """
+import json, sys, time
+from ml_collections import ConfigDict
+from train import cli
+
+def main():
+    cli.import_tensorflow()
+    from train import loop, strategy
+    from train.trainer import Trainer
+    train = Trainer.train
+
+    def slowly(self, iterator, count):
+        loss = train(self, iterator, count)
+        print('stepped', int(self.optimizer.iterations.numpy()), flush=True)
+        time.sleep(0.3)
+        return loss
+
+    Trainer.train = slowly
+    config = ConfigDict(json.load(open('config.json')))
+    loop.run(config, 'run', strategy.make_strategy('', 60))
+
+cli.run(main, lambda: None, continues=True)
+"""
+
+
+class Workers:
+    """Two processes of one run on loopback."""
+
+    def __init__(self, folder, environment):
+        ports = free_ports(2)
+        cluster = {'worker': [f'127.0.0.1:{port}' for port in ports]}
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, '-c', RUN],
+                cwd=folder,
+                env={
+                    **environment,
+                    'TF_CONFIG': json.dumps(
+                        {'cluster': cluster, 'task': {'type': 'worker', 'index': index}}
+                    ),
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in range(2)
+        ]
+
+    def await_step(self, index, step):
+        for line in self.processes[index].stdout:
+            if line.startswith(f'stepped {step}'):
+                return
+        pytest.fail(f'no step {step}: {self.end()}')
+
+    def end(self):
+        """Both workers' (exit code, standard output, standard error)."""
+        try:
+            outputs = [process.communicate(timeout=240) for process in self.processes]
+        finally:
+            for process in self.processes:
+                process.kill()
+                process.wait()
+        codes = [process.returncode for process in self.processes]
+        return [(code, *output) for code, output in zip(codes, outputs, strict=True)]
+
+
+@pytest.fixture(scope='module')
+def folder(tiny_config, image_folder, tmp_path_factory):
+    """A folder with the config of a run of eight steps."""
+    folder = tmp_path_factory.mktemp('workers')
+    write_records(folder / 'records', image_folder)
+    config = tiny_config()
+    config.data.dataset = f'tfrecord:{folder}/records'
+    config.log_every_steps = 1
+    (folder / 'config.json').write_text(config.to_json())
+    return folder
+
+
+@pytest.fixture(scope='module')
+def stopped(folder, python_environment):
+    """What the workers end with, where one of them that does not write is told to after a step."""
+    workers = Workers(folder, python_environment)
+    workers.await_step(1, 1)
+    workers.processes[1].send_signal(signal.SIGTERM)
+    return workers.end()
+
+
+@pytest.fixture(scope='module')
+def killed(stopped, folder, python_environment):
+    """What they end with, where they go on until one is killed."""
+    workers = Workers(folder, python_environment)
+    workers.await_step(0, 5)
+    workers.processes[1].kill()
+    return workers.end()
+
+
+@pytest.fixture(scope='module')
+def finished(killed, folder, python_environment):
+    """What they end with, where they go on to the end."""
+    return Workers(folder, python_environment).end()
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_worker_saves_and_ends_both(stopped):
+    for code, out, err in stopped:
+        assert code == 0, err
+        assert ' of 8, saved; the same command continues' in out
+    steps = {out[out.index('stopped at') :].split()[3] for _, out, _ in stopped}
+    assert len(steps) == 1
+    assert int(steps.pop()) < 8
+
+
+@pytest.mark.slow
+def test_a_worker_whose_peer_was_killed_says_so_and_ends(killed):
+    (code, _, err), _ = killed
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert last.startswith('error: another worker of TF_CONFIG is gone (')
+    assert last.endswith('start all of them again with the same commands, and the run continues')
+    assert 'Traceback' not in err
+
+
+@pytest.mark.slow
+def test_workers_that_were_started_again_end_the_run(finished, folder):
+    for code, out, err in finished:
+        assert code == 0, err
+        assert 'stepped 8' in out
+    assert json.loads((folder / 'run' / 'results.json').read_text())['step'] == 8
+    losses = [line['step'] for line in read_metrics(str(folder / 'run')) if 'train/loss' in line]
+    assert losses == list(range(1, 9))
+    assert all(np.isfinite(value).all() for value in variables(folder / 'run').values())
+
+
+# ------------------------------------------------------------------------------- meeting
+
+
+def test_a_worker_that_does_not_come_is_named():
+    ours, theirs = (f'127.0.0.1:{port}' for port in free_ports(2))
+    message = f'worker 1 of TF_CONFIG at {theirs} did not come in 0.2 s; start every worker'
+    with pytest.raises(ConnectionError, match=message):
+        _meet([ours, theirs], 0, 0.2)
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(('', 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(OSError, match=f'{port}'):
+            _meet([f'127.0.0.1:{port}', '127.0.0.1:1'], 0, 0.2)
+
+
+def test_a_worker_alone_meets_nobody():
+    _meet([f'127.0.0.1:{free_ports(1)[0]}'], 0, 0.0)
+
+
+@pytest.mark.slow
+def test_one_worker_of_two_ends_in_one_line(folder, python_environment):
+    workers = [f'127.0.0.1:{port}' for port in free_ports(2)]
+    task = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': 0}}
+    result = subprocess.run(
+        [sys.executable, '-m', 'train.main', '--workdir=alone', '--workers_timeout=1'],
+        cwd=folder,
+        env={**python_environment, 'TF_CONFIG': json.dumps(task)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f'error: worker 1 of TF_CONFIG at {workers[1]} did not come in')
+    assert result.stderr.count('\n') == 1
