@@ -22,6 +22,13 @@ from train.trainer import Metrics, Trainer
 from train.weights.unfold import IMAGES, unfold_norms
 from train.workers import together
 
+# Recipes for what the paper's, made for a million images, are too large for.
+FEW_IMAGES = {
+    'classification': 'configs/finetune.py, or configs/small_data.py from scratch',
+    'detection': 'configs/detection_small_data.py',
+    'segmentation': 'configs/segmentation_small_data.py',
+}
+
 
 def run(
     config: ConfigDict, workdir: str, strategy: tf.distribute.Strategy | None = None
@@ -168,5 +175,6 @@ def _check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.S
     if config.train.batch_size > source.train.num_examples:
         raise ValueError(
             f'config.train.batch_size is {config.train.batch_size}, more than the '
-            f'{source.train.num_examples} training examples of {source.name}'
+            f'{source.train.num_examples} training examples of {source.name}; for few images there '
+            f'are recipes of their own: --config={FEW_IMAGES[config.task]}'
         )
