@@ -5,9 +5,8 @@ import os
 
 from ml_collections import ConfigDict
 
-from train.data.source import Source, open_source, with_background
-
-BACKGROUND = 'background'
+from train.data.labels import BACKGROUND, has_names
+from train.data.source import Judged, open_split, shifted
 
 
 def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
@@ -24,45 +23,46 @@ def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
 
 
 def open_matching(
-    config: ConfigDict, labels: tuple[str, ...], model: str, task: str = 'classification'
-) -> Source:
-    """Opens a dataset for a model of the given classes.
+    config: ConfigDict,
+    labels: tuple[str, ...],
+    model: str,
+    split: str = 'val',
+    task: str = 'classification',
+) -> Judged:
+    """Opens a split of a dataset for a model of the given classes.
 
     A model with one class more than the dataset has a background before them, as released weights
-    do. Classes without names, which are the numbers from 0 on, match by their number.
+    do. Classes without names, which are the numbers from 0 on, match by their number. Folders of
+    boxes may have fewer classes than the model: theirs are found by name (`open_split`).
 
     Args:
       config: the `data` part of a config; `background` is found here.
       labels: of the model.
       model: its name, for an error.
+      split: 'train', 'val' or 'test'.
       task: of the model.
 
     Returns:
-      The source; its labels are the model's, or the dataset's where the model's have no names.
+      The split; its labels are the model's, or the dataset's where the model's have no names.
 
     Raises:
-      ValueError: the dataset has other classes.
+      ValueError: the dataset has other classes, or no such split.
     """
     config = config.copy_and_resolve_references()
     config.background = False
-    source = open_source(config, task)
-    comparable = _has_names(labels) and _has_names(source.labels)
-    one_more = task == 'classification' and len(labels) == len(source.labels) + 1
+    opened = open_split(config, task, split, labels)
+    comparable = has_names(labels) and has_names(opened.labels)
+    one_more = task == 'classification' and len(labels) == len(opened.labels) + 1
     if one_more and (labels[0] == BACKGROUND or not comparable):
-        source = with_background(source)
-    if len(source.labels) != len(labels) or (comparable and source.labels != labels):
+        opened = Judged(opened.name, (BACKGROUND, *opened.labels), shifted(opened.split))
+    if len(opened.labels) != len(labels) or (comparable and opened.labels != labels):
         raise ValueError(
-            f'{source.name} has other classes than {model}: '
-            f'{first_difference(source.labels, labels)}; give data of its classes, or the names '
+            f'{opened.name} has other classes than {model}: '
+            f'{first_difference(opened.labels, labels)}; give data of its classes, or the names '
             'that the data has for them by --labels'
         )
-    chosen = labels if _has_names(labels) else source.labels
-    return dataclasses.replace(source, labels=chosen)
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """The labels of classes without names."""
-    return tuple(str(number) for number in range(count))
+    chosen = labels if has_names(labels) else opened.labels
+    return dataclasses.replace(opened, labels=chosen)
 
 
 def first_difference(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
@@ -73,8 +73,3 @@ def first_difference(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
             prefix = '' if len(theirs) == len(ours) else f'{counts}: '
             return f'{prefix}class {number} is {there!r} there, {here!r} here'
     return counts
-
-
-def _has_names(labels: tuple[str, ...]) -> bool:
-    rest = labels[1:] if labels[0] == BACKGROUND else labels
-    return rest != numbered(len(rest))

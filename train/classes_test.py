@@ -1,7 +1,8 @@
 import pytest
 
 from configs import base
-from train.classes import numbered, open_matching, read_labels
+from train.classes import open_matching, read_labels
+from train.data.labels import numbered
 
 COLORS = ('blue', 'green', 'red')
 
@@ -14,7 +15,7 @@ def config(image_folder):
 
 
 def first_label(source):
-    return int(next(iter(source.val.examples()))['label'])
+    return int(next(iter(source.split.examples()))['label'])
 
 
 def test_the_same_classes_match(config):

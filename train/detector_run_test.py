@@ -16,6 +16,7 @@ from train.data.source import open_source
 from train.evaluate import measure
 from train.evaluator import Evaluator
 from train.predictor import open_predictor
+from train.prepare import prepare
 from train.run import load_trained
 from train.testing import assert_same_variables, at_step, send, variables, write_tflite
 
@@ -29,6 +30,11 @@ def folder(tiny_detection_run, box_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp('detector')
     (folder / 'run').symlink_to(tiny_detection_run)
     (folder / 'images').symlink_to(box_folder / 'JPEGImages')
+    aside = folder / 'aside'  # data kept aside, with one list
+    (aside / 'ImageSets').mkdir(parents=True)
+    (aside / 'ImageSets/test.txt').write_text('test0\ntest1.jpg\n')
+    (aside / 'JPEGImages').symlink_to(box_folder / 'JPEGImages')
+    (aside / 'Annotations').symlink_to(box_folder / 'Annotations')
     run, model, _ = load_trained(str(tiny_detection_run))
     write_tflite(folder / 'raw.tflite', model, run)
     write_tflite(folder / 'bare.tflite', model)
@@ -41,6 +47,7 @@ def evaluated(folder, run_commands):
         'run': ['--model=run', '--output=of_run'],
         'test': ['--model=run', '--output=of_test', '--split=test'],
         'file': ['--model=raw.tflite', '--output=of_file'],
+        'aside': ['--model=run', '--output=of_aside', '--split=test', '--dataset=voc:aside'],
         'no card': ['--model=bare.tflite', '--output=x'],
         'labels': ['--model=run', '--output=x', '--labels=two.txt'],
     }
@@ -71,6 +78,19 @@ def test_a_run_leaves_all_figures(tiny_detection_run):
     assert len(figures) == 13
     assert 0 <= figures['map'] <= figures['map50'] <= 1
     assert np.isfinite(figures['loss'])
+
+
+def test_room_is_made_for_more_boxes_than_expected(tiny_detection_config, capsys):
+    config = tiny_detection_config()
+    config.data.max_boxes = 1
+    prepared = prepare(config, None)
+    assert prepared.run.config.data.max_boxes == 2
+    assert prepare(config, prepared.run.to_state()).run.config.data.max_boxes == 2
+    batch = prepared.make_task(prepared.run).eval_example(
+        next(iter(prepared.source.val.examples()))
+    )
+    assert batch['valid'].numpy().tolist() == [True, True]
+    assert 'an image has 2 boxes: config.data.max_boxes is raised' in capsys.readouterr().err
 
 
 def test_a_detector_learns(tiny_detection_config, tmp_path):
@@ -141,6 +161,14 @@ def test_the_test_split_can_be_asked_for(evaluated, folder):
     assert (found['split'], found['examples'], found['objects']) == ('test', 4, 8)
     assert 'box' in (folder / 'of_test' / 'report.md').read_text()
     assert Image.open(folder / 'of_test' / 'precision_recall.png').size[0] > 400
+
+
+def test_data_kept_aside_needs_one_list_only(evaluated, folder):
+    assert evaluated['aside'][0] == 0, evaluated['aside'][2]
+    assert (read(folder / 'of_aside')['examples'], read(folder / 'of_aside')['split']) == (
+        2,
+        'test',
+    )
 
 
 def test_a_detector_needs_its_card(evaluated, assert_refused):

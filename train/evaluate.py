@@ -2,6 +2,7 @@
 
 python -m train.evaluate --model=runs/photos --output=evaluated
 python -m train.evaluate --model=FILE.tflite --dataset=folder:PHOTOS --split=train --output=DIR
+python -m train.evaluate --model=runs/cells --dataset=voc:KEPT_ASIDE --split=test --output=DIR
 """
 
 import functools
@@ -39,6 +40,7 @@ def main() -> None:
     from train.answers import ANSWERS
     from train.answers.evaluation import Evaluation
     from train.classes import open_matching, read_labels
+    from train.data.box_splits import make_room
     from train.predictor import open_predictor
 
     predictor = open_predictor(FLAGS.model, read_labels(FLAGS.labels) if FLAGS.labels else None)
@@ -51,16 +53,18 @@ def main() -> None:
         config.data_dir = FLAGS.data_dir
     if not config.dataset:
         raise ValueError(f'{FLAGS.model} does not tell its dataset; give it by --dataset')
-    source = open_matching(config, predictor.task.labels, FLAGS.model, predictor.config.task)
-    split = source.split(FLAGS.split)
+    source = open_matching(
+        config, predictor.task.labels, FLAGS.model, FLAGS.split, predictor.config.task
+    )
+    make_room(predictor.config.data, source.split)
     output = Path(FLAGS.output)
     os.makedirs(output, exist_ok=True)
-    statistics = measure(predictor, split)
+    statistics = measure(predictor, source.split)
     evaluation = Evaluation(
         model=FLAGS.model,
         dataset=source.name,
         split_name=FLAGS.split,
-        split=split,
+        split=source.split,
         labels=source.labels,
         statistics=statistics,
         metrics=predictor.task.metrics(statistics),

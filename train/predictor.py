@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import base
 from train.answers import ANSWERS
 from train.card_file import card_path, read_card
-from train.classes import numbered
+from train.data.labels import numbered
 from train.file_forms import FORMS, log_probabilities
 from train.run import Run, load_trained, resolve_spec
 from train.task import Task

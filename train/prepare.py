@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from train.data.balance import class_weights
+from train.data.box_splits import make_room
 from train.data.source import Source, open_source
 from train.distill import TaughtTask, Teacher, read_teacher
 from train.initial import Initial, start
@@ -47,6 +48,7 @@ def prepare(config: ConfigDict, state: dict | None) -> Prepared:
     config, spec, initial = start(config, resolve_spec(config), state)
     config = config.copy_and_resolve_references()
     source = open_source(config.data, config.task)
+    make_room(config.data, source.train, source.val, source.test)
     balanced = config.task != 'detection' and config.train.balanced  # which refuses it itself
     if balanced and not config.train.class_weights:
         config.train.class_weights = class_weights(source.train, len(source.labels))

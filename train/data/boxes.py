@@ -63,11 +63,13 @@ class Annotations:
       images: with their boxes.
       bad_images: why others are left out, one text an image.
       bad_boxes: why boxes are left out that are of no image, one text a box.
+      classes: those that they declare, in their order, with boxes or without.
     """
 
     images: tuple[Annotated, ...]
     bad_images: tuple[str, ...] = ()
     bad_boxes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def labels(self) -> tuple[str, ...]:
         """The names of all classes that boxes have, sorted."""
@@ -91,9 +93,10 @@ def check_corners(ymin: float, xmin: float, ymax: float, xmax: float) -> None:
 def make_split(found: Annotations, labels: Sequence[str], name: str, config: ConfigDict) -> Split:
     """The examples of one split, without what is bad.
 
-    Left out and named are images that cannot be decoded or all of whose boxes are bad, boxes outside
-    their image and those of an unknown class; boxes that reach out of it are clipped. Images without
-    any box stay: they show what is no object.
+    Left out and named are images that cannot be decoded, have another shape than was annotated, or
+    all of whose boxes are bad, boxes outside their image and those of an unknown class. Boxes are
+    scaled to an image of another size, and clipped where they reach out of it. Images without any
+    box stay: they show what is no object.
 
     Args:
       found: what its files say.
@@ -102,7 +105,7 @@ def make_split(found: Annotations, labels: Sequence[str], name: str, config: Con
       config: the `data` part of a config.
 
     Raises:
-      ValueError: too many images or boxes are bad, none has a box, or one has too many.
+      ValueError: too many images or boxes are bad, or none has a box.
     """
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         sizes = list(pool.map(_size, (image.image for image in found.images)))
@@ -110,8 +113,12 @@ def make_split(found: Annotations, labels: Sequence[str], name: str, config: Con
     bad_images, bad_boxes = list(found.bad_images), list(found.bad_boxes)
     kept: list[_Kept] = []
     for image, size in zip(found.images, sizes, strict=True):
-        if isinstance(size, str):
-            bad_images.append(f'{image.image} ({size})')
+        try:
+            if isinstance(size, str):
+                raise ValueError(size)
+            image = _fit(image, size)
+        except ValueError as e:
+            bad_images.append(f'{image.image} ({e})')
             continue
         good, bad = _check(image, size, numbers)
         bad_boxes += bad
@@ -126,7 +133,8 @@ def make_split(found: Annotations, labels: Sequence[str], name: str, config: Con
     skip_or_stop(bad_boxes, num_boxes, f'{name} boxes are bad', config)
     skip_or_stop(bad_images, num_images, f'{name} images are bad', config)
     _warn_of_sizes(kept, name)
-    _check_numbers(kept, name, config)
+    if not any(entry.boxes for entry in kept):
+        raise ValueError(f'none of the {name} images has a box; expected some that have')
     return _split(kept)
 
 
@@ -146,6 +154,31 @@ def _size(file: str) -> tuple[int, int] | str:
         return read_size(file)
     except ValueError as e:
         return str(e)
+
+
+def _fit(image: Annotated, size: tuple[int, int]) -> Annotated:
+    """The image with boxes in pixels of its `size`, where the annotation means a scaled one.
+
+    Raises:
+      ValueError: it means one of another shape, on which boxes are elsewhere.
+    """
+    (height, width), (told_height, told_width) = size, image.size
+    if min(image.size) <= 0 or image.size == size:
+        return image
+    # Sides are rounded to whole pixels, which may move either product by one side.
+    if abs(told_height * width - told_width * height) > max(*size, *image.size):
+        mend = 'another shape; annotate it as it is, or leave its size out of the annotation'
+        if image.size == (width, height):
+            mend = 'turned, as a photo with an EXIF orientation; save it upright'
+        raise ValueError(f'of {_by(size)}, annotated as {_by(image.size)}: {mend}')
+    y, x = height / told_height, width / told_width
+    return dataclasses.replace(image, boxes=tuple(_scale(box, y, x) for box in image.boxes))
+
+
+def _scale(box: Box, y: float, x: float) -> Box:
+    ymin, xmin, ymax, xmax = box.corners
+    corners = (ymin * y, xmin * x, ymax * y, xmax * x)
+    return dataclasses.replace(box, corners=corners, area=box.area * y * x)
 
 
 def _check(
@@ -180,7 +213,7 @@ def _warn_of_sizes(kept: list[_Kept], name: str) -> None:
     for entry in kept:
         clipped += [box.told for box in entry.boxes if _overhang(box, entry.size) > OVERHANG]
         told = entry.image.size
-        if all(told) and told != entry.size:
+        if min(told) > 0 and told != entry.size:
             resized.append(f'{entry.image.image} ({_by(entry.size)}, annotated as {_by(told)})')
     if clipped:
         warn(
@@ -190,7 +223,7 @@ def _warn_of_sizes(kept: list[_Kept], name: str) -> None:
     if resized:
         warn(
             f'{len(resized)} of {len(kept)} {name} images have another size than their annotation '
-            f'says: {name_some(resized)}; boxes are taken as pixels of the image as it is'
+            f'says: {name_some(resized)}; their boxes are scaled to them'
         )
 
 
@@ -198,17 +231,6 @@ def _overhang(box: Box, size: tuple[int, int]) -> float:
     """Pixels by which a box leaves its image."""
     ymin, xmin, ymax, xmax = box.corners
     return max(-ymin, -xmin, ymax - size[0], xmax - size[1])
-
-
-def _check_numbers(kept: list[_Kept], name: str, config: ConfigDict) -> None:
-    most = max(kept, key=lambda entry: len(entry.boxes), default=None)
-    if most is None or not most.boxes:
-        raise ValueError(f'none of the {name} images has a box; expected some that have')
-    if len(most.boxes) > config.max_boxes:
-        raise ValueError(
-            f'{most.image.image} has {len(most.boxes)} boxes, more than config.data.max_boxes = '
-            f'{config.max_boxes}; set --config.data.max_boxes={len(most.boxes)} or more'
-        )
 
 
 def _split(kept: list[_Kept]) -> Split:
@@ -229,7 +251,8 @@ def _split(kept: list[_Kept]) -> Split:
             'areas': tf.constant(areas)[of_image],
         }
 
-    return listed_split(len(kept), read)
+    most = max(len(entry.rows) for entry in kept)
+    return dataclasses.replace(listed_split(len(kept), read), most_boxes=most)
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -1,17 +1,33 @@
 """COCO's annotations: one JSON file of boxes a split (cocodataset.org/#format-data)."""
 
+import functools
 import glob
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from train.data.boxes import Annotated, Annotations, Box, check_corners, make_split
-from train.data.source import Source, Split
+from train.data.box_splits import BoxFolder, open_all, open_one
+from train.data.boxes import Annotated, Annotations, Box, check_corners
+from train.data.labels import check_name
+from train.data.source import Judged, Source
 
-SPLITS = ('train', 'val', 'test')  # as the names of their folders begin
-ROBOFLOW = '_annotations.coco.json'
+SPLITS = ('train', 'val', 'test')  # as the names of their files or folders begin
+# Where the file of a split is; the first that is there counts.
+FILES = (
+    'annotations/instances_{}*.json',
+    'annotations/{}*.json',
+    '{}*/_annotations.coco.json',
+    '{}*/annotations.json',
+    'instances_{}*.json',
+    '{}*.json',
+)
+EXPECTED = (
+    'annotations/instances_train*.json and instances_val*.json, annotations/train*.json, '
+    'train*.json, train/_annotations.coco.json or train/annotations.json and the same of val'
+)
 MOST_AREA = 2**40  # pixels; what is larger, or not a number, is none
 PARTS = ('images', 'annotations', 'categories')
 
@@ -19,42 +35,41 @@ Record = dict[str, Any]  # one image, annotation or category, as it came
 
 
 def open_coco_json(path: str, config: ConfigDict) -> Source:
-    """Opens `path` in one of two layouts, X being train2017, val2017, test or the like.
+    """Opens `path` in one of these layouts, X being train2017, val2017, test or the like.
 
-    - annotations/instances_X.json beside the images in X/, images/X/ or images/.
-    - X/_annotations.coco.json among the images of X/, as Roboflow exports it.
+    - annotations/instances_X.json, annotations/X.json or X.json beside the images in X/, images/X/
+      or images/.
+    - X/_annotations.coco.json among the images of X/, as Roboflow exports it, or annotations.json.
 
-    Expected is one X that begins with train and one that begins with val; one that begins with test
-    is optional, and the evaluation split where there is no other. The classes are those of the
-    training file in the order of their ids.
+    An image is looked for by its file_name, also from `path`, and then by the end of that alone.
+
+    Expected is an X that begins with train; one that begins with val or test is the evaluation
+    split, and without both a fifth of train. The classes are those of the training file in the order
+    of their ids, and after them the sorted names of those that only other files have boxes of.
 
     Raises:
       ValueError: a file is missing, is no such JSON or has no classes, or more than
         `config.max_bad_fraction` of the images or boxes are bad.
     """
-    found = {name: _find(path, name) for name in SPLITS}
-    files = {name: pair for name, pair in found.items() if pair is not None}
-    if 'val' not in files and 'test' in files:
-        files['val'] = files.pop('test')
-    if 'train' not in files or 'val' not in files:
-        raise ValueError(
-            f'{path} has annotations of {", ".join(files) or "no split"}; expected of train and val, '
-            'annotations/instances_train*.json beside the images in train*/, or '
-            f'train/{ROBOFLOW} among them'
-        )
-    read = {name: read_annotations(file, folder) for name, (file, folder) in files.items()}
-    labels, _ = read['train']
-    splits: dict[str, Split] = {
-        name: make_split(found, labels, name, config) for name, (_, found) in read.items()
-    }
-    return Source(f'cocojson:{path}', labels, **splits)
+    return open_all(_folder(path), config)
 
 
-def read_annotations(file: str, folder: str) -> tuple[tuple[str, ...], Annotations]:
-    """The classes of a file in the order of their ids, and its images, which lie in `folder`.
+def open_coco_json_split(
+    path: str, config: ConfigDict, split: str, labels: tuple[str, ...]
+) -> Judged:
+    """Opens one split of such a folder for a model with the classes `labels`.
 
     Raises:
-      ValueError: it is no such file.
+      ValueError: there is no such split, it is bad, or has classes besides `labels`.
+    """
+    return open_one(_folder(path), config, split, labels)
+
+
+def read_annotations(file: str, folders: Sequence[str]) -> Annotations:
+    """What a file says of its images, which lie in one of `folders`; classes in the order of ids.
+
+    Raises:
+      ValueError: it is no such file, or none of its images is there.
     """
     images, records, categories = _read_parts(file)
     names = _read_categories(file, categories, records)
@@ -72,38 +87,63 @@ def read_annotations(file: str, folder: str) -> tuple[tuple[str, ...], Annotatio
         except ValueError as e:
             faults[image].append(str(e))
     annotated: dict[Any, Annotated] = {}
+    files: set[str] = set()
     bad = []
     for number, image in enumerate(images):
         try:
-            where = _locate(image, folder, annotated)
+            where = _locate(image, folders, annotated)
+            if where in files:
+                raise ValueError(f'another image has its file {where}')
         except ValueError as e:
             bad.append(f'{file}: image {_short(image.get("id", number))} ({e})')
             continue
         key = image['id']
+        files.add(where)
         size = _read_size(image)
         annotated[key] = Annotated(where, tuple(boxes[key]), tuple(faults[key]), size)
-    found = Annotations(tuple(annotated.values()), tuple(bad), tuple(strays))
-    return tuple(names.values()), found
+    found = tuple(annotated.values())
+    return Annotations(found, tuple(bad), tuple(strays), tuple(names.values()))
 
 
-def _find(path: str, prefix: str) -> tuple[str, str] | None:
-    """The annotation file of a split and the folder of its images."""
-    root = glob.escape(path)
-    files = glob.glob(f'{root}/annotations/instances_{prefix}*.json')
-    files += glob.glob(f'{root}/{prefix}*/{ROBOFLOW}')
-    if len(files) > 1:
-        raise ValueError(f'{path} has more than one {prefix} split: {", ".join(sorted(files))}')
+def _folder(path: str) -> BoxFolder:
+    files = {split: file for split in SPLITS if (file := _find(path, split))}
     if not files:
-        return None
-    (file,) = files
-    if os.path.basename(file) == ROBOFLOW:
-        return file, os.path.dirname(file)
-    name = os.path.basename(file).removeprefix('instances_').removesuffix('.json')
-    folders = [f'{path}/{name}', f'{path}/images/{name}', f'{path}/images']
-    folder = next((folder for folder in folders if os.path.isdir(folder)), None)
-    if folder is None:
+        raise ValueError(f'{path} has no annotations of any split; expected {EXPECTED}')
+    readers = {
+        split: functools.partial(_read_split, path, split, file) for split, file in files.items()
+    }
+    return BoxFolder(f'cocojson:{path}', readers, EXPECTED)
+
+
+def _find(path: str, split: str) -> str:
+    """The annotation file of a split, or ''."""
+    root = glob.escape(path)
+    for pattern in FILES:
+        files = sorted(filter(os.path.isfile, glob.glob(f'{root}/{pattern.format(split)}')))
+        if len(files) > 1:
+            raise ValueError(f'{path} has more than one {split} split: {", ".join(files)}')
+        if files:
+            return files[0]
+    return ''
+
+
+def _read_split(path: str, split: str, file: str) -> Annotations:
+    """What the file of a split says, its images looked for in all folders where they may be."""
+    name = os.path.splitext(os.path.basename(file))[0].removeprefix('instances_')
+    if os.path.dirname(file) in (path, f'{path}/annotations'):
+        folders = [f'{path}/{name}', f'{path}/images/{name}']
+        root = glob.escape(path)
+        folders += sorted(glob.glob(f'{root}/{split}*/') + glob.glob(f'{root}/images/{split}*/'))
+        folders.append(f'{path}/images')
+    else:
+        folders = [os.path.dirname(file), f'{os.path.dirname(file)}/images']
+    found = read_annotations(file, [*filter(os.path.isdir, folders), path])
+    # Without any of the folders names may still tell the way from the dataset's own.
+    if not any(map(os.path.isdir, folders)) and not any(
+        os.path.isfile(image.image) for image in found.images
+    ):
         raise ValueError(f'{file} has no folder of images; expected one of {", ".join(folders)}')
-    return file, folder
+    return found
 
 
 def _read_parts(file: str) -> list[list[Record]]:
@@ -128,14 +168,26 @@ def _read_categories(
         number, name = category.get('id'), category.get('name')
         if not _is_id(number) or not isinstance(name, str) or not name.strip():
             raise ValueError(f'{file}: a category is {_short(category)}; expected an id and a name')
-        if number in names or name.strip() in names.values():
+        if number in names:
             raise ValueError(f'{file}: the category {_short(category)} comes twice')
         names[number] = name.strip()
     # Roboflow begins with a category that has no box and only gathers the others.
     used = {record.get('category_id') for record in records if _is_id(record.get('category_id'))}
-    others = [c for c in categories if c.get('supercategory') != c['name']]
-    gathering = {str(category.get('supercategory')) for category in others}
-    names = {n: name for n, name in names.items() if n in used or name not in gathering}
+    gathered: dict[str, set[Any]] = {}
+    for category in categories:
+        gathered.setdefault(str(category.get('supercategory')), set()).add(category['id'])
+    names = {n: name for n, name in names.items() if n in used or gathered.get(name, {n}) == {n}}
+    for number, name in names.items():
+        try:
+            check_name(name)
+        except ValueError as e:
+            raise ValueError(f'{file}: the category {_short(number)} has {e}') from None
+        twins = [other for other, its in names.items() if its == name]
+        if len(twins) > 1:
+            raise ValueError(
+                f'{file}: the category {name!r} comes twice, as {_short(twins[0])} and '
+                f'{_short(twins[1])}; expected names that differ'
+            )
     if not names:
         raise ValueError(f'{file} has no categories; expected at least one')
     return {
@@ -165,17 +217,28 @@ def _read_box(record: Record, names: dict[int | str, str], told: str) -> Box:
     return Box(told, label, corners, record.get('iscrowd') == 1, area)
 
 
-def _locate(image: Record, folder: str, others: dict[Any, Annotated]) -> str:
+def _locate(image: Record, folders: Sequence[str], others: dict[Any, Annotated]) -> str:
     """The file of an image."""
     number, name = image.get('id'), image.get('file_name')
     if not _is_id(number) or not isinstance(name, str) or not name:
         raise ValueError('expected an id and a file_name')
     if number in others:
         raise ValueError('another image has its id')
+    # As it is given, and then without the folders of the computer on which it was written.
+    short = name.replace('\\', '/').rpartition('/')[2]
+    inside = [file for folder in folders if (file := _join(folder, name))]
+    alone = [file for folder in folders if (file := _join(folder, short))]
+    found = next(filter(os.path.isfile, [*inside, *alone]), None)
+    if found is None and not inside:
+        raise ValueError(f'its file_name {_short(name)} leaves the folder {folders[0]}')
+    return found or inside[0]
+
+
+def _join(folder: str, name: str) -> str:
+    """A file in a folder, or '' where its name leads out of it."""
+    folder = os.path.normpath(folder)
     file = os.path.normpath(os.path.join(folder, name))
-    if not file.startswith(os.path.normpath(folder) + os.sep):
-        raise ValueError(f'its file_name {_short(name)} leaves the folder {folder}')
-    return file
+    return file if file.startswith(folder + os.sep) else ''
 
 
 def _read_size(image: Record) -> tuple[int, int]:

@@ -118,6 +118,67 @@ def test_the_layout_of_roboflow(tmp_path):
         assert [raw['box_labels'].tolist() for raw in examples(split)] == [[0]]
 
 
+def test_a_category_that_only_gathers_may_have_the_name_of_a_class(tmp_path):
+    categories = [{'id': 0, 'name': 'cat', 'supercategory': 'none'}]
+    categories += [{'id': n, 'name': c, 'supercategory': 'cat'} for n, c in [(1, 'cat'), (2, 'ox')]]
+    file = content(annotations=[box(1, category_id=1)], categories=categories)
+    source = open_at(write(tmp_path, train=file, val=file))
+    assert source.labels == ('cat', 'ox')
+    assert examples(source.val)[0]['box_labels'].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ('file', 'folder'),
+    [
+        ('annotations/train.json', 'train'),
+        ('annotations/train.json', 'images/train2017'),
+        ('annotations/train_boxes.json', 'images'),
+        ('train.json', 'train'),
+        ('train.json', '.'),
+        ('instances_train.json', 'images/train'),
+        ('train/annotations.json', 'train'),
+        ('train/annotations.json', 'train/images'),
+    ],
+)
+@pytest.mark.parametrize('name', ['1.jpg', 'images/train/1.jpg', '/home/me/1.jpg', r'C:\me\1.jpg'])
+def test_other_layouts(tmp_path, file, folder, name):
+    for split in ('train', 'val'):
+        annotations, images = (tmp_path / p.replace('train', split) for p in (file, folder))
+        annotations.parent.mkdir(parents=True, exist_ok=True)
+        images.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', SIZE[::-1]).save(images / '1.jpg')
+        annotations.write_text(json.dumps(content(images=[image(1, file_name=name)])))
+    source = open_at(tmp_path)
+    assert (source.train.num_examples, source.val.num_examples) == (1, 1)
+
+
+def test_a_name_may_lead_from_the_folder_of_the_dataset(tmp_path):
+    file = content(images=[image(1, file_name='photos/a/1.jpg')])
+    for split in ('train', 'val'):
+        (tmp_path / f'{split}.json').write_text(json.dumps(file))
+    with pytest.raises(ValueError, match=r'train\.json has no folder of images; expected one of'):
+        open_at(tmp_path)
+    save_images(tmp_path, file)
+    assert open_at(tmp_path).train.num_examples == 1
+
+
+def test_a_class_that_only_val_has_comes_last(tmp_path, capsys):
+    ant = ({'id': 1, 'name': 'ant'}, {'id': 3, 'name': 'cat'}, {'id': 9, 'name': 'bee'})
+    source = open_at(
+        write(tmp_path, val=content(annotations=[box(1, category_id=1)], categories=ant))
+    )
+    assert source.labels == ('cat', 'dog', 'ant')
+    assert examples(source.val)[0]['box_labels'].tolist() == [2]
+    assert 'no training image has a box of dog; ant, which' in capsys.readouterr().err
+
+
+def test_areas_are_scaled_with_their_boxes(tmp_path):
+    half = content(images=[image(1, height=30, width=50)], annotations=[box(1, area=10)])
+    (raw,) = examples(open_at(write(tmp_path, train=half)).train)
+    np.testing.assert_allclose(raw['boxes'], [[10 / 30, 20 / 50, 1, 1]], rtol=1e-6)
+    assert raw['areas'].tolist() == [40]
+
+
 def test_a_test_split_stands_in_for_a_missing_val(tmp_path):
     root = write(tmp_path, test2017=content(images=[image(1), image(2)]))
     assert open_at(root).test.num_examples == 2
@@ -176,6 +237,7 @@ BAD_IMAGES = {
     'the folder itself': ({'file_name': '.'}, 'its file_name . leaves the folder'),
     'no name': ({'file_name': None}, 'expected an id and a file_name'),
     'no id': ({'id': None}, 'image None (expected an id and a file_name)'),
+    'the file of another': ({'file_name': '1.jpg'}, 'image 2 (another image has its file '),
     'the id of another': ({'id': 1}, 'image 1 (another image has its id)'),
     'a zero in its name': ({'file_name': 'a\0b.jpg'}, 'a\0b.jpg (no such file)'),
 }
@@ -227,7 +289,8 @@ def test_a_file_that_is_none_is_refused(tmp_path, text, reason):
         ([{'id': 1}], r"a category is \{'id': 1\}; expected an id and a name"),
         ([{'id': [1], 'name': 'a'}], 'expected an id and a name'),
         ([{'id': 1, 'name': 'a'}, {'id': 1, 'name': 'b'}], "'name': 'b'} comes twice"),
-        ([{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'a '}], "'name': 'a '} comes twice"),
+        ([{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'a '}], "'a' comes twice, as 1 and 2"),
+        ([{'id': 1, 'name': 'a\nb'}], 'category 1 has a name with a line break or control letter'),
     ],
 )
 def test_categories_that_are_none_are_refused(tmp_path, categories, reason):
@@ -236,12 +299,25 @@ def test_categories_that_are_none_are_refused(tmp_path, categories, reason):
 
 
 def test_a_missing_split_is_told(tmp_path):
-    root = write(tmp_path)
-    (root / 'annotations/instances_val2017.json').unlink()
     with pytest.raises(
-        ValueError, match='has annotations of train; expected of train and val, ann'
+        ValueError, match='has no annotations of any split; expected annotations/in'
     ):
+        open_at(tmp_path)
+    root = write(tmp_path / 'a')
+    (root / 'annotations/instances_train2017.json').unlink()
+    with pytest.raises(ValueError, match='has no train split, only val; expected annotations/inst'):
         open_at(root)
+
+
+def test_a_part_of_train_stands_in_for_all_others(tmp_path, capsys):
+    images = [image(n) for n in range(10)]
+    file = content(images=images, annotations=[box(n, image_id=n) for n in range(10)])
+    root = write(tmp_path, train=file)
+    (root / 'annotations/instances_val2017.json').unlink()
+    source = open_at(root)
+    assert (source.train.num_examples, source.val.num_examples) == (8, 2)
+    expected = 'names no split for evaluation: of its 10 annotated images 8 are train and 2 val'
+    assert expected in capsys.readouterr().err
 
 
 def test_two_training_files_are_refused(tmp_path):

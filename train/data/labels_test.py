@@ -7,16 +7,20 @@ def test_names_are_lines(tmp_path):
     assert read_names(str(tmp_path)) == ()
     (tmp_path / 'labels.txt').write_text(' red blood cell \n\nwhite\n')
     assert read_names(str(tmp_path)) == ('red blood cell', 'white')
+    (tmp_path / 'labels.txt').write_bytes(b'\xef\xbb\xbfred\n')  # as Windows' editors write it
+    assert read_names(str(tmp_path)) == ('red',)
 
 
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
         (' \n', 'names no class; expected one a line'),
+        ('a\na\tb\n', r"the class 'a\\tb' has a name with a line break or control letter"),
+        ('a' * 101, 'has a name of 101 letters; expected at most 100'),
         ('b\na\nb\n', 'names a class more than once: b'),
     ],
 )
 def test_names_that_are_none_or_twice_are_refused(tmp_path, text, reason):
     (tmp_path / 'labels.txt').write_text(text)
-    with pytest.raises(ValueError, match=rf'labels\.txt {reason}'):
+    with pytest.raises(ValueError, match=rf'labels\.txt.* {reason}'):
         read_names(str(tmp_path))

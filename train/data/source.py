@@ -34,11 +34,13 @@ class Split:
       examples: makes a dataset of the examples.
       shuffled: makes the same for training: endless, in an order that `seed` determines, another
         one each epoch. Given the number of examples to skip, without decoding them.
+      most_boxes: that an example has, 0 where that is not known beforehand or there are none.
     """
 
     num_examples: int
     examples: Callable[[], tf.data.Dataset]
     shuffled: Callable[[int, int], tf.data.Dataset]
+    most_boxes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,34 @@ def open_source(config: ConfigDict, task: str = 'classification') -> Source:
         )
     source = _open(config, task)
     return with_background(source) if config.background else source
+
+
+def open_split(config: ConfigDict, task: str, split: str, labels: tuple[str, ...]) -> Judged:
+    """Opens one split of the dataset that `config` (the `data` part of a config) names.
+
+    Of datasets of boxes nothing else has to be there, and their classes are found by name
+    among `labels`; other datasets are opened as for training.
+
+    Args:
+      config: the `data` part of a config.
+      task: of the model that is evaluated.
+      split: 'train', 'val' or 'test'; where there is no val, test stands in for it.
+      labels: the model's classes.
+
+    Raises:
+      ValueError: as `open_source`; there is no such split, or it has classes besides `labels`.
+    """
+    from train.data import coco_json, voc
+
+    openers = {
+        ('detection', 'voc'): voc.open_voc_split,
+        ('detection', 'cocojson'): coco_json.open_coco_json_split,
+    }
+    kind, _, rest = config.dataset.partition(':')
+    if (task, kind) in openers:
+        return openers[task, kind](_directory(rest), config, split, labels)
+    source = open_source(config, task)
+    return Judged(source.name, source.labels, source.split(split))
 
 
 def kinds(task: str) -> str:
@@ -156,23 +186,25 @@ def listed_split(num_examples: int, read: Callable[[tf.Tensor], dict[str, tf.Ten
 
 def with_background(source: Source) -> Source:
     """The source with one more class before all others, as released ImageNet weights have it."""
-
-    def shift(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {**raw, 'label': raw['label'] + 1}
-
-    def shifted(split: Split) -> Split:
-        return Split(
-            split.num_examples,
-            lambda: split.examples().map(shift),
-            lambda seed, skip: split.shuffled(seed, skip).map(shift),
-        )
-
     return Source(
         source.name,
         ('background', *source.labels),
         shifted(source.train),
         shifted(source.val),
         shifted(source.test) if source.test else None,
+    )
+
+
+def shifted(split: Split) -> Split:
+    """The split of a classification whose labels begin with 1."""
+
+    def shift(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**raw, 'label': raw['label'] + 1}
+
+    return dataclasses.replace(
+        split,
+        examples=lambda: split.examples().map(shift),
+        shuffled=lambda seed, skip: split.shuffled(seed, skip).map(shift),
     )
 
 

@@ -1,54 +1,55 @@
 """Pascal VOC: an XML file of boxes beside each image (host.robots.ox.ac.uk/pascal/VOC)."""
 
+import functools
 import os
+from collections.abc import Callable
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml
 import defusedxml.ElementTree
 from ml_collections import ConfigDict
 
-from train.data.boxes import Annotated, Annotations, Box, check_corners, make_split
-from train.data.images import IMAGE_ENDINGS
-from train.data.labels import read_names
-from train.data.source import Source, Split
+from train.data.box_splits import BoxFolder, open_all, open_one
+from train.data.boxes import Annotated, Annotations, Box, check_corners
+from train.data.labels import check_name, read_names
+from train.data.source import Judged, Source
+from train.data.voc_layout import EXPECTED, Entry, find_splits
 
-VAL_NAMES = ('val', 'validation', 'valid', 'test')
 SIDES = ('ymin', 'xmin', 'ymax', 'xmax')
 
 
 def open_voc(path: str, config: ConfigDict) -> Source:
-    """Opens `path` with JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt.
+    """Opens `path` in one of the layouts of `train.data.voc_layout.find_splits`.
 
-    A list holds a name a line, of an image without its ending and of its annotation. The classes
-    are those of labels.txt, a name a line, or else the sorted names in the training annotations.
-    The test split is optional; without val.txt it is the evaluation split.
+    A list holds a name a line, of an image and of its annotation; endings and flags behind it are
+    passed over. The classes are those of labels.txt, a name a line, or else the sorted names in all
+    annotations. The test split is optional; without val it is the evaluation split, and where there
+    is train alone, a fifth of it.
 
     Corners count pixels from 1 and belong to the box, as VOC's development kit has it: xmin = 1 and
-    xmax = the width of the image span it all. `difficult` objects are neither targets nor mistakes.
-    The annotation's own file name and size are not used: the image says them.
+    xmax = the width of the image span it all. They are scaled where the annotation's size is that
+    of a smaller or larger image; its file name is not used.
+
+    `difficult` objects are neither targets nor mistakes.
+
+    Departs from paper: evaluation takes them as COCO takes crowds. A detection is excused by the
+    share of it that lies in a difficult object, not by the overlap (IoU) that VOC's kit asks for,
+    and any number of detections by one object.
 
     Raises:
       ValueError: a folder or list is missing or empty, or more than `config.max_bad_fraction` of
         the images or boxes are bad.
     """
-    lists = f'{path}/ImageSets/Main'
-    val_name = next((name for name in VAL_NAMES if os.path.isfile(f'{lists}/{name}.txt')), None)
-    folders = all(os.path.isdir(f'{path}/{name}') for name in ('JPEGImages', 'Annotations'))
-    if not folders or not os.path.isfile(f'{lists}/train.txt') or val_name is None:
-        raise ValueError(
-            f'{path} is no VOC folder; expected JPEGImages/, Annotations/, ImageSets/Main/train.txt '
-            'and ImageSets/Main/val.txt or test.txt'
-        )
-    names = {'train': 'train', 'val': val_name}
-    if val_name != 'test' and os.path.isfile(f'{lists}/test.txt'):
-        names['test'] = 'test'
-    images = _image_files(f'{path}/JPEGImages')
-    read = {split: _read_split(path, name, images) for split, name in names.items()}
-    labels = read_names(path) or read['train'].labels()
-    splits: dict[str, Split] = {
-        split: make_split(found, labels, split, config) for split, found in read.items()
-    }
-    return Source(f'voc:{path}', labels, **splits)
+    return open_all(_folder(path), config)
+
+
+def open_voc_split(path: str, config: ConfigDict, split: str, labels: tuple[str, ...]) -> Judged:
+    """Opens one split of such a folder for a model with the classes `labels`.
+
+    Raises:
+      ValueError: there is no such split, it is bad, or has classes besides `labels`.
+    """
+    return open_one(_folder(path), config, split, labels)
 
 
 def read_objects(file: str) -> tuple[tuple[int, int], list[Box], list[str]]:
@@ -80,47 +81,36 @@ def read_objects(file: str) -> tuple[tuple[int, int], list[Box], list[str]]:
     return _read_size(root), boxes, faults
 
 
-def _read_split(path: str, name: str, images: dict[str, str]) -> Annotations:
-    """The images of a list with their boxes."""
+def _folder(path: str) -> BoxFolder:
+    splits = find_splits(path)
+    readers = {split: functools.partial(_read, entries) for split, entries in splits.items()}
+    return BoxFolder(f'voc:{path}', readers, EXPECTED, read_names(path))
+
+
+def _read(entries: Callable[[], list[Entry]]) -> Annotations:
+    """The images of a split with their boxes."""
     annotated, faults = [], []
-    for stem in _read_list(f'{path}/ImageSets/Main/{name}.txt'):
+    for entry in entries():
         try:
-            if stem not in images:
-                raise ValueError(f'JPEGImages/ has no image of that name ({name}.txt lists it)')
-            size, boxes, bad = read_objects(f'{path}/Annotations/{stem}.xml')
+            if entry.fault:
+                raise ValueError(entry.fault)
+            size, boxes, bad = read_objects(entry.annotation)
         except ValueError as e:
-            faults.append(f'{path}/Annotations/{stem}.xml ({e})')
+            faults.append(f'{entry.annotation} ({e})')
             continue
-        annotated.append(Annotated(images[stem], tuple(boxes), tuple(bad), size))
+        annotated.append(Annotated(entry.image, tuple(boxes), tuple(bad), size))
     return Annotations(tuple(annotated), tuple(faults))
-
-
-def _image_files(folder: str) -> dict[str, str]:
-    """The images of a folder by their names without ending."""
-    # A list that is looked up holds no path, so that no name in it can leave the folder.
-    found = {}
-    for name in sorted(os.listdir(folder)):
-        stem, ending = os.path.splitext(name)
-        if ending.lower() in IMAGE_ENDINGS:
-            found[stem] = os.path.join(folder, name)
-    return found
-
-
-def _read_list(file: str) -> list[str]:
-    with open(file, encoding='utf-8', errors='replace') as lines:
-        stems = [line.strip() for line in lines if line.strip()]
-    if not stems:
-        raise ValueError(f'{file} lists no images')
-    return stems
 
 
 def _read_object(element: Element, where: str) -> Box:
     label = (element.findtext('name') or '').strip()
     numbers = [(element.findtext(f'bndbox/{side}') or '').strip() for side in SIDES]
     written = ', '.join(f'{side} {n[:20]}' for side, n in zip(SIDES, numbers, strict=True))
-    told = f'{where} ({label[:40] or "no name"}, {written})'
-    if not label:
-        raise ValueError(f'{told}: no <name>')
+    try:
+        check_name(label)
+    except ValueError as e:
+        raise ValueError(f'{where} ({label[:40]!r}, {written}): {e} in <name>') from None
+    told = f'{where} ({label}, {written})'
     try:
         ymin, xmin, ymax, xmax = (float(number) for number in numbers)
     except ValueError:

@@ -124,7 +124,12 @@ BAD_BOXES = {
     'infinite': (object_xml(xmax='1e999'), r'xmax 1e999.*: not finite'),
     'no number': (object_xml(xmax='12px'), r'xmax 12px.*: expected a <bndbox> of four numbers'),
     'no corners': ('<object><name>cat</name></object>', r'expected a <bndbox> of four numbers'),
-    'no name': (object_xml(name=' '), r'object 2 \(no name, .*: no <name>'),
+    'no name': (object_xml(name=' '), r"object 2 \('', .*: no name in <name>"),
+    'a long name': (
+        object_xml('a' * 101),
+        r'\): a name of 101 letters; expected at most 100 in <n',
+    ),
+    'a line in a name': (object_xml('a\nb'), r"\('a\\nb', .*: a name with a line break or control"),
     'right of it': (object_xml(xmin=102, xmax=120), r': outside its image of 100×60'),
     'above it': (object_xml(ymin=-9, ymax=-1), r': outside its image of 100×60'),
 }
@@ -144,11 +149,19 @@ def test_a_bad_box_is_named_counted_and_skipped(tmp_path, capsys, name):
         open_at(root, max_bad_fraction=0.1)
 
 
-def test_a_class_that_training_lacks_is_unknown(tmp_path, capsys):
-    val = [annotation(object_xml(), object_xml('fox'))]
-    source = open_at(write(tmp_path, val=val), max_bad_fraction=0.5)
-    assert source.labels == ('cat',)
-    assert examples(source.val)[0]['boxes'].shape == (1, 4)
+def test_a_class_that_training_lacks_is_one_all_the_same(tmp_path, capsys):
+    root = write(tmp_path, val=[annotation(object_xml('ant'), object_xml())])
+    source = open_at(root)
+    assert source.labels == ('ant', 'cat')
+    assert examples(source.val)[0]['box_labels'].tolist() == [0, 1]
+    expected = f'warning: voc:{root}: no training image has a box of ant, which count as class all'
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_class_that_labels_beside_the_data_lack_is_unknown(tmp_path, capsys):
+    root = write(tmp_path, val=[annotation(object_xml(), object_xml('fox'))])
+    (root / 'labels.txt').write_text('cat\n')
+    assert examples(open_at(root, max_bad_fraction=0.5).val)[0]['boxes'].shape == (1, 4)
     assert 'val0.xml: object 2 (fox, ' in (warning := capsys.readouterr().err)
     assert 'unknown class; expected one of cat' in warning
 
@@ -171,17 +184,44 @@ def test_boxes_that_reach_out_are_clipped(tmp_path, capsys):
     assert 'object 1 (cat, ymin -5, xmin 0, ymax 30, xmax 140); they are clipped' in warning
 
 
-def test_the_size_is_that_of_the_image(tmp_path, capsys):
-    source = open_at(write(tmp_path, train=[annotation(object_xml(), size=(120, 200))]))
-    np.testing.assert_allclose(examples(source.train)[0]['boxes'][0], [1 / 6, 0.2, 0.5, 0.6])
-    warning = capsys.readouterr().err
-    assert 'train0.jpg (100×60, annotated as 200×120); boxes are taken as pixels' in warning
+@pytest.mark.parametrize('size', [(120, 200), (121, 201), (30, 50)])
+def test_boxes_are_scaled_to_an_image_of_another_size(tmp_path, capsys, size):
+    box = object_xml(ymin=1, xmin=size[1] // 2 + 1, ymax=size[0] // 2, xmax=size[1])
+    source = open_at(write(tmp_path, train=[annotation(box, size=size)]))
+    np.testing.assert_allclose(examples(source.train)[0]['boxes'], [[0, 0.5, 0.5, 1]], atol=0.01)
+    told = f'train0.jpg (100×60, annotated as {size[1]}×{size[0]}); their boxes are scaled to them'
+    assert told in capsys.readouterr().err
 
 
-def test_more_boxes_than_fit_are_refused(tmp_path):
-    root = write(tmp_path, val=[annotation(*[object_xml()] * 3)])
-    with pytest.raises(ValueError, match=r'val0.jpg has 3 boxes, .*--config.data.max_boxes=3 or'):
-        open_at(root, max_boxes=2)
+@pytest.mark.parametrize(
+    ('size', 'reason'),
+    [
+        (
+            (100, 60),
+            'of 100×60, annotated as 60×100: turned, as a photo with an EXIF orientation; ',
+        ),
+        ((60, 60), 'of 100×60, annotated as 60×60: another shape; annotate it as it is, or leave'),
+    ],
+)
+def test_an_image_of_another_shape_is_bad(tmp_path, capsys, size, reason):
+    root = write(tmp_path, train=[PLAIN, annotation(object_xml(), size=size)])
+    assert open_at(root, max_bad_fraction=0.5).train.num_examples == 1
+    expected = f'1 of 2 train images are bad: {root}/JPEGImages/train1.jpg ({reason}'
+    assert expected in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r'1 of 2 train .*max_bad_fraction = 0\.1'):
+        open_at(root, max_bad_fraction=0.1)
+
+
+def test_a_size_that_is_none_says_nothing(tmp_path, capsys):
+    odd = [annotation(object_xml(), size=size) for size in ((0, 0), (0, 7), (-60, -100), (1.5, 2))]
+    source = open_at(write(tmp_path, train=odd))
+    assert source.train.num_examples == 4
+    assert capsys.readouterr().err == ''
+
+
+def test_a_split_tells_the_most_boxes_of_an_image(tmp_path):
+    source = open_at(write(tmp_path, val=[annotation(*[object_xml()] * 3), PLAIN]), max_boxes=2)
+    assert (source.train.most_boxes, source.val.most_boxes) == (1, 3)
 
 
 def test_data_without_any_box_is_refused(tmp_path):
@@ -251,22 +291,7 @@ def test_a_bad_image_is_named_counted_and_skipped(tmp_path, capsys, name, reason
     assert reason in warning
 
 
-# ---------------------------------------------------------------------------------- layouts
-
-
-@pytest.mark.parametrize('missing', ['JPEGImages', 'Annotations', 'ImageSets/Main/train.txt'])
-def test_another_layout_is_answered_with_the_expected_one(tmp_path, missing):
-    root = write(tmp_path)
-    (root / missing).rename(root / 'elsewhere')
-    with pytest.raises(ValueError, match='is no VOC folder; expected JPEGImages/, Annotations/, '):
-        open_at(root)
-
-
-def test_an_empty_list_is_refused(tmp_path):
-    root = write(tmp_path)
-    (root / 'ImageSets/Main/val.txt').write_text('\n')
-    with pytest.raises(ValueError, match=r'val\.txt lists no images'):
-        open_at(root)
+# --------------------------------------------------------------------------------- real data
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='needs the shared data folder beside the repository')
