@@ -367,7 +367,9 @@ def test_parts_that_do_not_fill_the_batch_are_refused(tmp_path, tiny_config):
 def test_a_batch_larger_than_the_dataset_is_refused(tiny_config, tmp_path):
     config = tiny_config()
     config.train.batch_size = 11
-    message = r'config\.train\.batch_size is 11, more than the 10 training examples of folder:.*finetune'
+    message = (
+        r'config\.train\.batch_size is 11, more than the 10 training examples of folder:.*finetune'
+    )
     with pytest.raises(ValueError, match=message):
         loop.run(config, str(tmp_path / 'run'))
     assert not (tmp_path / 'run').exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from train.classes import open_matching
 from train.data.mask_folder import open_mask_split
 from train.data.mask_folder_test import classes, examples, mask, write
 
@@ -79,6 +80,14 @@ def test_names_of_the_data_are_taken_where_the_model_has_none(tmp_path):
 def test_names_that_look_like_numbers_are_names(tmp_path):
     root = kept(tmp_path, [mask(0, 1)], names=('1', '2', '3'))
     np.testing.assert_array_equal(seen(judge(root, ('3', '2', '1'))), mask(2, 1))
+
+
+def test_a_model_is_matched_with_what_was_kept_aside(tmp_path):
+    root = kept(tmp_path, [mask(0, 1)], names=('sky', 'road'))
+    fields = {'dataset': f'folder:{root}', 'max_bad_fraction': 0.0, 'num_classes': 0}
+    config = ConfigDict({**fields, 'ignore_label': 255, 'background': False})
+    judged = open_matching(config, NAMES, 'a run', 'val', 'segmentation')
+    assert (judged.labels, judged.split.num_examples) == (NAMES, 1)
 
 
 def test_a_split_that_is_not_there_is_told_with_those_that_are(tmp_path):

@@ -93,7 +93,7 @@ def open_source(config: ConfigDict, task: str = 'classification') -> Source:
 def open_split(config: ConfigDict, task: str, split: str, labels: tuple[str, ...]) -> Judged:
     """Opens one split of the dataset that `config` (the `data` part of a config) names.
 
-    Of datasets of boxes nothing else has to be there, and their classes are found by name
+    Of folders of boxes or masks nothing else has to be there, and their classes are found by name
     among `labels`; other datasets are opened as for training.
 
     Args:
@@ -105,11 +105,12 @@ def open_split(config: ConfigDict, task: str, split: str, labels: tuple[str, ...
     Raises:
       ValueError: as `open_source`; there is no such split, or it has classes besides `labels`.
     """
-    from train.data import coco_json, voc
+    from train.data import coco_json, mask_folder, voc
 
     openers = {
         ('detection', 'voc'): voc.open_voc_split,
         ('detection', 'cocojson'): coco_json.open_coco_json_split,
+        ('segmentation', 'folder'): mask_folder.open_mask_split,
     }
     kind, _, rest = config.dataset.partition(':')
     if (task, kind) in openers:
