@@ -35,7 +35,7 @@ from train.task import Outputs
 
 Method = Literal['qat', 'ptq']
 SCHEMES = ('int8', 'int16x8', 'dynamic', 'float16')
-LAYER_IMAGES = 4  # for the comparison layer by layer
+LAYER_IMAGES = 4  # at least, for the comparison layer by layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +278,8 @@ class _Stage:
         differences = layers.compare_layers(
             quantized, Path(path).read_bytes(), images[:LAYER_IMAGES]
         )
-        ranking = Sensitivity(quantized, images[: self._search_count]).ranking()
+        noise_images = max(self._search_count, LAYER_IMAGES)
+        ranking = Sensitivity(quantized, images[:noise_images]).ranking()
         stem = os.path.splitext(path)[0]
         table = layers.layers_table(differences, dict(ranking))
         write_file(f'{stem}_layers.md', table.encode())

@@ -56,10 +56,11 @@ def check(folder, content):
     file = folder / 'instances.json'
     file.write_bytes(content)
     try:
-        names, found = read_annotations(str(file), str(folder / 'images'))
+        found = read_annotations(str(file), [str(folder / 'images')])
     except ValueError as e:
         assert 'instances.json' in str(e)
         return None
+    names = found.classes
     assert len(set(names)) == len(names) > 0
     for annotated in found.images:
         assert annotated.image.startswith(str(folder / 'images'))
