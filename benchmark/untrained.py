@@ -23,10 +23,16 @@ LEAST_IMAGES = 2  # or a feature that is pooled from the whole image has no vari
 
 
 def settle_statistics(model: 'tf_keras.Model') -> None:
-    """Sets the BN statistics to those of a batch of noise."""
+    """Sets the BN statistics to those of a batch of noise, and keeps squeezed channels alive.
+
+    Of a few channels behind a ReLU chance may kill all, and a tensor of zeros has no range.
+    """
     import tensorflow as tf
     import tf_keras
 
+    for layer in model.layers:
+        if layer.name.endswith('/se/squeeze'):
+            layer.bias.assign(tf.ones_like(layer.bias))
     norms = [x for x in model.layers if isinstance(x, tf_keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
