@@ -99,6 +99,7 @@ def _one_line_errors() -> Iterator[None]:
         _fail(f'{e} (see --help)')
     except Stopped:
         print('stopped; the same command continues', flush=True)
+        sys.exit(0)  # also where flags were still being read
     except KeyboardInterrupt:
         _fail('interrupted')
     except (ValueError, OSError, MemoryError) as e:
