@@ -24,33 +24,9 @@ def get_config() -> ConfigDict:
 
     c.init = _init()
 
-    c.data = ConfigDict()
-    # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes; those of each task: train/data/source.py
-    c.data.dataset = 'imagenet2012'
-    c.data.data_dir = ''  # where TFDS keeps prepared datasets; '' is TFDS's own default
-    c.data.background = False  # class 0 is a background that no image has: 1001 classes
-    c.data.max_bad_fraction = 0.01  # of bad images or annotations; beyond it the run stops
-    c.data.shuffle_buffer = 16384  # encoded examples; a smaller dataset is shuffled as a whole
-    c.data.num_classes = 0  # of masks whose classes have no names; 0: as many as training uses
-    c.data.ignore_label = 255  # number in a mask that is neither target nor mistake
-    c.data.max_boxes = 100  # an image; shorter lists are padded to it, as batches need
+    c.data, c.augment = _data(), _augment()
 
-    c.augment = _augment()
-
-    c.train = ConfigDict()
-    c.train.batch_size = 4096  # global: over all replicas (§6.1.1: 128 a chip)
-    # Parts in which a batch goes through the network, one after the other, for want of memory; their
-    # gradients make one step. As under several replicas, each part has BN statistics of its own, and
-    # detection and segmentation divide by its objects or pixels.
-    c.train.parts = 1
-    c.train.epochs = 600.0  # the paper does not say; the released recipe trains for about 600
-    c.train.label_smoothing = 0.1  # released recipe
-    c.train.class_weights = ()  # of the loss, one a class; (): all alike
-    c.train.balanced = False  # class_weights become those that make every class count alike
-    c.train.weight_decay = 1e-5  # L2 on kernels but depthwise ones, with TF1's factor ½ (§6.1.1)
-    c.train.precision = 'float32'  # or mixed_bfloat16, for TPU
-    c.train.steps_per_execution = 1  # steps in one call of the device; 100 and more on TPU
-
+    c.train = _train()
     c.optimizer, c.schedule = _optimizer(), _schedule()
 
     c.ema = ConfigDict()
@@ -101,6 +77,39 @@ def _init() -> ConfigDict:
     c.mean, c.std = (), ()
     c.sha256 = ''  # of what was read; the run sets it
     c.network = ''  # checksum of the network that was asked for; the run sets it
+    return c
+
+
+def _data() -> ConfigDict:
+    """Where examples come from, and what of them is bad."""
+    c = ConfigDict()
+    # TFDS name, folder:PATH, tfrecord:PATH or builtin:shapes; those of each task: train/data/source.py
+    c.dataset = 'imagenet2012'
+    c.data_dir = ''  # where TFDS keeps prepared datasets; '' is TFDS's own default
+    c.background = False  # class 0 is a background that no image has: 1001 classes
+    c.max_bad_fraction = 0.01  # of bad images or annotations; beyond it the run stops
+    c.shuffle_buffer = 16384  # encoded examples; a smaller dataset is shuffled as a whole
+    c.num_classes = 0  # of masks whose classes have no names; 0: as many as training uses
+    c.ignore_label = 255  # number in a mask that is neither target nor mistake
+    c.max_boxes = 100  # an image; shorter lists are padded to it, files with longer ones raise it
+    return c
+
+
+def _train() -> ConfigDict:
+    """A step and how many of them; the loss of classification."""
+    c = ConfigDict()
+    c.batch_size = 4096  # global: over all replicas (§6.1.1: 128 a chip)
+    # Parts in which a batch goes through the network, one after the other, for want of memory; their
+    # gradients make one step. As under several replicas, each part has BN statistics of its own, and
+    # detection and segmentation divide by its objects or pixels.
+    c.parts = 1
+    c.epochs = 600.0  # the paper does not say; the released recipe trains for about 600
+    c.label_smoothing = 0.1  # released recipe
+    c.class_weights = ()  # of the loss, one a class; (): all alike
+    c.balanced = False  # class_weights become those that make every class count alike
+    c.weight_decay = 1e-5  # L2 on kernels but depthwise ones, with TF1's factor ½ (§6.1.1)
+    c.precision = 'float32'  # or mixed_bfloat16, for TPU
+    c.steps_per_execution = 1  # steps in one call of the device; 100 and more on TPU
     return c
 
 
