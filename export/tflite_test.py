@@ -35,7 +35,6 @@ BAD = {
         [*RUN, '--quantize', '--config.quantize.calibration_images=0'],
         'config.quantize.calibration_images is 0; expected 1 or more',
     ),
-    'a batch too large': ([*RUN, '--quantize', '--config.quantize.search_images=0'], 'batch_size'),
     'flat images': (
         ['--workdir=flat_run', '--output=out_flat', '--quantize', '--method=ptq'],
         'all calibration images are the constant',

@@ -7,6 +7,7 @@ import tf_keras
 
 from train import distill, loop
 from train.data.source import open_source
+from train.evaluator import Evaluator
 from train.run import Run, load_trained, resolve_spec
 
 LOGITS = np.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]], np.float32)
@@ -96,7 +97,7 @@ def test_a_run_learns_from_a_run(tiny_config, tiny_run, tmp_path):
     assert 0 <= metrics['averaged']['top1'] <= 1
     # The weights that were loaded are those that were evaluated.
     source = open_source(config.data)
-    evaluator = loop.Evaluator(run.make_task(), source.val, tf.distribute.get_strategy(), 4)
+    evaluator = Evaluator(run.make_task(), source.val, tf.distribute.get_strategy(), 4)
     assert evaluator.run(model)['loss'] == pytest.approx(metrics['averaged']['loss'], rel=1e-5)
 
 

@@ -52,13 +52,13 @@ def test_a_file_of_another_kind_is_refused(task, outputs, inputs, message):
 def test_rows_beyond_the_count_are_no_detections():
     given = {
         'boxes': np.array([[[-0.1, 0, 0.5, 1.2]] * 3] * 2, np.float32),
-        'classes': np.array([[2.0, 1.0, 0.0]] * 2, np.float32),
-        'scores': np.array([[0.9, 0.8, 0.7]] * 2, np.float32),
+        'classes': np.array([[2.0, 1.0, np.nan]] * 2, np.float32),  # what the memory held
+        'scores': np.array([[0.9, 0.8, np.nan]] * 2, np.float32),
         'count': np.array([2.0, 0.0], np.float32),
     }
     found = FORMS['detection']('x', model(SUPPRESSED), False).outputs(given)
     np.testing.assert_allclose(found['scores'], [[0.9, 0.8, 0.0], [0.0, 0.0, 0.0]], rtol=1e-6)
-    assert found['classes'].tolist() == [[2, 1, 0]] * 2
+    assert found['classes'].tolist() == [[2, 1, 0], [0, 0, 0]]
     assert found['classes'].dtype == np.int32
     np.testing.assert_allclose(found['boxes'][0, 0], [0, 0, 0.5, 1])
 
