@@ -33,9 +33,10 @@ from search.latency_check import build_cases
 from train import cli
 from train.files import write_file, write_json
 from train.markdown import markdown_table
+from train.stop_signal import Stopped
 
 FLAGS = flags.FLAGS
-_MULTIPLIERS = [number / 200 for number in range(20, 201)]  # 0.1 to 1
+_MULTIPLIERS = [number / 200 for number in range(200, 19, -1)]  # 1 to 0.1
 
 
 def define_flags() -> None:
@@ -87,14 +88,20 @@ def equal_multiplier(seed: ModelSpec, found: ModelSpec, latency: LatencyModel) -
       ValueError: the latency model cannot tell, see there.
     """
     wanted = latency.predict(found)
-    return min(reversed(_MULTIPLIERS), key=lambda m: abs(latency.predict(widen(seed, m)) - wanted))
+    near: dict[float, float] = {}  # by multiplier, how far its latency is from the wanted one
+    for multiplier in _MULTIPLIERS:
+        predicted = latency.predict(widen(seed, multiplier))
+        near[multiplier] = abs(predicted - wanted)
+        if predicted <= wanted:  # narrower ones, which a table need not hold, are further off
+            break
+    return min(near, key=near.__getitem__)
 
 
 def train_all(config: ConfigDict, spec: ModelSpec, folder: Path, seeds: int) -> list[float]:
     """The accuracies of a network that is trained from scratch in several seeds.
 
     Raises:
-      KeyboardInterrupt: a signal stopped a training; the same call goes on.
+      Stopped: a signal stopped a training; the same call goes on.
     """
     from train import loop
 
@@ -107,7 +114,7 @@ def train_all(config: ConfigDict, spec: ModelSpec, folder: Path, seeds: int) -> 
         each.seed = number
         metrics = loop.run(each, str(folder / f'seed_{number}'))
         if metrics is None:
-            raise KeyboardInterrupt
+            raise Stopped
         accuracies.append(metrics['averaged']['top1'])
     return accuracies
 
@@ -140,4 +147,4 @@ def write_comparison(folder: Path, accuracies: dict[str, list[float]], ratio: Ra
 
 
 if __name__ == '__main__':
-    cli.run(main, define_flags)
+    cli.run(main, define_flags, continues=True)
