@@ -103,6 +103,9 @@ def _train() -> ConfigDict:
     # gradients make one step. As under several replicas, each part has BN statistics of its own, and
     # detection and segmentation divide by its objects or pixels.
     c.parts = 1
+    # BN statistics of all replicas together, which makes their steps those of one device, at the cost
+    # of an exchange for each layer; otherwise each replica has its own, as the paper's 128 images have.
+    c.sync_batch_norm = False
     c.epochs = 600.0  # the paper does not say; the released recipe trains for about 600
     c.label_smoothing = 0.1  # released recipe
     c.class_weights = ()  # of the loss, one a class; (): all alike

@@ -6,6 +6,7 @@ import threading
 from urllib.parse import urlsplit
 
 import tensorflow as tf
+import tf_keras
 
 from train.workers import make_workers
 
@@ -45,6 +46,25 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
         and resolver.task_id == 0
         and 'chief' not in resolver.cluster_spec().jobs
     )
+
+
+def synchronize_batch_norm(model: tf_keras.Model) -> None:
+    """Makes BN of a training model take its statistics over all replicas.
+
+    On one device, too, its layers are no longer fused, whose moving variance is n / (n - 1) of this
+    one: a run has the same statistics on whatever it is spread over.
+
+    Raises:
+      ValueError: the model has no BN.
+    """
+    norms = [x for x in model.layers if isinstance(x, tf_keras.layers.BatchNormalization)]
+    if not norms:
+        raise ValueError(
+            'config.train.sync_batch_norm is set, and the network has no batch normalisation, as none '
+            'has that is trained with its rounding; leave it unset'
+        )
+    for layer in norms:
+        layer.synchronized, layer.fused = True, False
 
 
 def _tpu(name: str) -> tf.distribute.Strategy:

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tf_keras
 
-from train.strategy import is_chief, make_strategy
-from train.testing import free_ports, write_records
+from train.metrics_file import read_metrics
+from train.strategy import is_chief, make_strategy, synchronize_batch_norm
+from train.testing import free_ports, variables
 
-# Runs a config under a strategy and prints what every evaluation and every step saw.
+# Runs a config under a strategy and prints how many examples every evaluation saw.
 RUN = """
 import json
 import sys
@@ -20,7 +20,6 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 from train import loop, strategy
 from train.evaluator import Evaluator
-from train.trainer import Trainer
 
 with open('config.json') as file:
     config = ConfigDict(json.load(file))
@@ -31,25 +30,19 @@ if sys.argv[1] == 'mirrored':
 else:
     devices = strategy.make_strategy()
 
-evaluated, losses = [], []
-statistics, train = Evaluator.statistics, Trainer.train
+evaluated, statistics = [], Evaluator.statistics
 
 def spy_statistics(self, model):
     kept = statistics(self, model)
     evaluated.append(len(kept['top1']))
     return kept
 
-def spy_train(self, iterator, count):
-    losses.append(train(self, iterator, count))
-    return losses[-1]
-
-Evaluator.statistics, Trainer.train = spy_statistics, spy_train
+Evaluator.statistics = spy_statistics
 metrics = loop.run(config, 'run', devices)
 print(json.dumps({
     'replicas': devices.num_replicas_in_sync,
     'chief': strategy.is_chief(devices),
     'evaluated': evaluated,
-    'losses': losses,
     'metrics': metrics,
 }))
 """
@@ -59,31 +52,41 @@ def write_config(folder, config):
     (folder / 'config.json').write_text(config.to_json())
 
 
-@pytest.fixture(scope='module')
-def one_device(tiny_config):
-    """The task, losses and weights, at the start and after, of two steps on one device."""
-    from train import loop
-    from train.data.source import open_source
-    from train.run import Run, resolve_spec
-    from train.trainer import Trainer
-
-    config = two_steps(tiny_config())
-    source = open_source(config.data)
-    tf_keras.utils.set_random_seed(config.seed)
-    task = Run(config, resolve_spec(config), source.labels).make_task()
-    trainer = Trainer(task, tf.distribute.get_strategy(), 2.5, 2)
-    start = trainer.model.get_weights()
-    batches = loop.pipeline.train_batches(source.train, task, batch_size=4, seed=config.seed)
-    iterator = iter(batches)
-    losses = [trainer.train(iterator, 1) for _ in range(2)]
-    return SimpleNamespace(task=task, losses=losses, start=start, end=trainer.model.get_weights())
-
-
-def two_steps(config):
-    config.train.epochs = 0.8
-    config.model.dropout = 0.0
+def four_steps(config, **train):
+    """A run of four steps, in which replicas see what one device sees."""
+    config.train.epochs = 1.6
     config.train.weight_decay = 10.0  # so that it is most of the gradient
+    config.train.sync_batch_norm = True
+    config.train.update(train)
+    config.model.dropout = 0.0  # whose masks are each replica's own
+    config.log_every_steps = 1
     return config
+
+
+def losses(workdir):
+    return [line['train/loss'] for line in read_metrics(str(workdir)) if 'train/loss' in line]
+
+
+@pytest.fixture(scope='module')
+def one_device(tiny_config, tmp_path_factory):
+    """The metrics and the folder of a run on one device."""
+    from train import loop
+
+    workdir = tmp_path_factory.mktemp('one') / 'run'
+    return loop.run(four_steps(tiny_config()), str(workdir)), workdir
+
+
+def assert_the_same_run(run, one_device):
+    """Asserts that losses, metrics, weights, statistics and averages are those of one device."""
+    (metrics, workdir), (expected, one) = run, one_device
+    assert len(losses(one)) == 4
+    assert losses(workdir) == pytest.approx(losses(one), rel=1e-4)
+    for weights in ('raw', 'averaged'):
+        assert metrics[weights] == pytest.approx(expected[weights], rel=1e-3)
+    ours, theirs = variables(workdir), variables(one)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-3, atol=2e-4, err_msg=name)
 
 
 # ------------------------------------------------------------------------ several devices
@@ -91,9 +94,9 @@ def two_steps(config):
 
 @pytest.fixture(scope='module')
 def mirrored(run_python, tiny_config, tmp_path_factory):
-    """Two steps of a run on two virtual CPUs, in a process of its own."""
+    """A run on two virtual CPUs, in a process of its own."""
     folder = tmp_path_factory.mktemp('mirrored')
-    write_config(folder, two_steps(tiny_config()))
+    write_config(folder, four_steps(tiny_config()))
     result = run_python('-c', RUN, 'mirrored', cwd=folder)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1]), folder / 'run'
@@ -103,50 +106,30 @@ def mirrored(run_python, tiny_config, tmp_path_factory):
 def test_replicas_run_save_and_write_results(mirrored):
     printed, workdir = mirrored
     assert printed['replicas'] == 2
-    assert json.loads((workdir / 'results.json').read_text())['step'] == 2
-    assert [path.name for path in (workdir / 'checkpoints').iterdir()] == ['step_00000002']
-    assert np.isfinite(printed['metrics']['averaged']['loss'])
+    assert json.loads((workdir / 'results.json').read_text())['step'] == 4
+    assert (workdir / 'checkpoints' / 'step_00000004').is_dir()
 
 
 @pytest.mark.slow
-def test_replicas_share_one_batch(mirrored, one_device):
-    # BN sees half of the batch each, so the losses are near each other, not equal.
-    printed, _ = mirrored
-    assert printed['losses'] == pytest.approx(one_device.losses, rel=0.1)
-
-
-@pytest.mark.slow
-def test_replicas_move_the_weights_as_one_device_does(mirrored, one_device):
-    # Gradients and weight decay are those of one batch, not of one batch a replica.
-    from train import checkpoint
-
-    model = one_device.task.build()
-    saved = checkpoint.latest(str(mirrored[1] / 'checkpoints'))
-    tf.train.Checkpoint(model=model).read(saved.variables).expect_partial()
-    kernels = [i for i, weight in enumerate(model.weights) if weight.name.endswith('/kernel:0')]
-    ours, theirs = (
-        np.concatenate([(end[i] - one_device.start[i]).ravel() for i in kernels])
-        for end in (model.get_weights(), one_device.end)
-    )
-    assert np.linalg.norm(ours - theirs) < 0.4 * np.linalg.norm(theirs)
+def test_replicas_do_what_one_device_does(mirrored, one_device):
+    # Gradients, weight decay and statistics are those of one batch, not of one batch a replica.
+    assert_the_same_run((mirrored[0]['metrics'], mirrored[1]), one_device)
 
 
 @pytest.mark.slow
 def test_replicas_that_take_their_batches_in_parts_move_as_one_device(
     run_python, tiny_config, tmp_path
 ):
-    config = two_steps(tiny_config())
+    from train import loop
+
+    config = four_steps(tiny_config(), sync_batch_norm=False)
     config.finetune.freeze_batch_norm = True  # its statistics are those of a part otherwise
-    losses = []
-    for devices, parts in (('one', 1), ('mirrored', 2)):
-        config.train.parts = parts
-        folder = tmp_path / devices
-        folder.mkdir()
-        write_config(folder, config)
-        result = run_python('-c', RUN, devices, cwd=folder)
-        assert result.returncode == 0, result.stderr
-        losses.append(json.loads(result.stdout.splitlines()[-1])['losses'])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    loop.run(config, str(tmp_path / 'one'))
+    config.train.parts = 2
+    write_config(tmp_path, config)
+    result = run_python('-c', RUN, 'mirrored', cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert losses(tmp_path / 'run') == pytest.approx(losses(tmp_path / 'one'), rel=1e-4)
 
 
 @pytest.mark.slow
@@ -155,12 +138,20 @@ def test_replicas_evaluate_every_example_once(mirrored):
     assert printed['evaluated'] == [7, 7]  # raw and averaged
 
 
+def test_a_network_without_batch_norm_has_nothing_to_synchronize():
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(2,))])
+    with pytest.raises(
+        ValueError, match=r'config\.train\.sync_batch_norm is set, and the network has'
+    ):
+        synchronize_batch_norm(model)
+
+
 @pytest.mark.slow
 def test_a_run_of_replicas_is_loaded_on_one_device(mirrored):
     from train.run import load_trained
 
     _, model, state = load_trained(str(mirrored[1]))
-    assert state['step'] == 2
+    assert state['step'] == 4
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
@@ -190,13 +181,10 @@ def run_workers(folder, ports, python_environment):
 
 
 @pytest.fixture(scope='module')
-def two_workers(tiny_config, image_folder, python_environment, tmp_path_factory):
-    """Two steps of a run of two workers on loopback, from TFRecords in several files."""
+def two_workers(tiny_config, python_environment, tmp_path_factory):
+    """A run of two workers on loopback."""
     folder = tmp_path_factory.mktemp('workers')
-    write_records(folder / 'records', image_folder)
-    config = two_steps(tiny_config())
-    config.data.dataset = f'tfrecord:{folder}/records'
-    write_config(folder, config)
+    write_config(folder, four_steps(tiny_config()))
     results = run_workers(folder, free_ports(2), python_environment)
     for code, _, errors in results:
         assert code == 0, errors
@@ -208,17 +196,16 @@ def test_workers_agree_and_the_chief_writes(two_workers):
     (chief, other), workdir = two_workers
     assert [chief['chief'], other['chief']] == [True, False]
     assert chief['replicas'] == other['replicas'] == 2
-    assert chief['losses'] == other['losses']
     assert chief['metrics'] == other['metrics']
-    assert json.loads((workdir / 'results.json').read_text())['step'] == 2
-    assert [path.name for path in (workdir / 'checkpoints').iterdir()] == ['step_00000002']
+    assert json.loads((workdir / 'results.json').read_text())['step'] == 4
+    assert (workdir / 'checkpoints' / 'step_00000004').is_dir()
     lines = (workdir / 'metrics.jsonl').read_text().splitlines()
-    assert [json.loads(line)['step'] for line in lines] == [2, 2]  # loss and evaluation, once each
+    assert [json.loads(line)['step'] for line in lines] == [1, 2, 3, 4, 4]  # evaluated once
 
 
 @pytest.mark.slow
-def test_workers_share_one_batch(two_workers, one_device):
-    assert two_workers[0][0]['losses'] == pytest.approx(one_device.losses, rel=0.1)
+def test_workers_do_what_one_device_does(two_workers, one_device):
+    assert_the_same_run((two_workers[0][0]['metrics'], two_workers[1]), one_device)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from train.data.pipeline import Batch
 from train.evaluator import Evaluator
 from train.optimizer import MovingAverage, WarmupSchedule, make_optimizer
 from train.stages import Phase, Stages
+from train.strategy import synchronize_batch_norm
 from train.task import Task
 
 Metrics = dict[str, dict[str, float]]  # by weights ('raw', 'averaged'), by name
@@ -33,6 +34,8 @@ class Trainer:
         self._raw = self.model if same else task.build()
         if all(device.device_type == 'CPU' for device in tf.config.list_logical_devices()):
             use_cpu_kernels(self.model)
+        if config.train.sync_batch_norm:
+            synchronize_batch_norm(self.model)
         self.schedule = WarmupSchedule(
             config.schedule, config.train.batch_size, steps_per_epoch, total_steps
         )
