@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from train.trainer import Trainer
 
-# Of the smaller batch. The allocator's own 50 MB come and go: images must outweigh them.
+# Of the smaller batch: images must outweigh what the order of a step's ops does to its peak.
 PIXELS = 16 * 224 * 224
 FACTOR = 3  # from the smaller batch to the larger
 STEPS = 6  # timed, after the first two
+DEVICE = 'CPU:0'
 _COPIED_BYTES = 1 << 28  # more than caches hold
 _COPIES = 5
 
@@ -32,13 +33,15 @@ class Probe:
     """One process that took a few steps.
 
     Attributes:
-      peak_bytes: the most memory that it held.
+      peak_bytes: the most memory that the process held.
+      tensor_bytes: the most of it that tensors took at once, variables and a batch included.
       step_seconds: median.
       state_bytes, gradient_bytes: as `Needs` has them.
     """
 
     batch_size: int
     peak_bytes: int
+    tensor_bytes: int
     step_seconds: float
     state_bytes: int
     gradient_bytes: int
@@ -47,8 +50,8 @@ class Probe:
 def measure_needs(config: ConfigDict, num_classes: int) -> Needs:
     """What a step of the recipe takes, by two batch sizes.
 
-    The difference of their peaks is what images take; what both have in common is the state, which
-    is counted, and the program.
+    The difference of the peaks of their tensors is what images take. The state is counted; what the
+    process holds beside its tensors is the program.
 
     Raises:
       ValueError: the config is not valid, or this machine has not the memory for it.
@@ -56,18 +59,17 @@ def measure_needs(config: ConfigDict, num_classes: int) -> Needs:
     height, width = config.segmentation.crop or config.model.resolution
     small = max(2, PIXELS // (height * width))
     few, many = (probe(config, num_classes, size) for size in (small, FACTOR * small))
-    activations = (many.peak_bytes - few.peak_bytes) / (many.batch_size - few.batch_size)
+    activations = (many.tensor_bytes - few.tensor_bytes) / (many.batch_size - few.batch_size)
     if activations <= 0:
         raise ValueError(
             f'{many.batch_size} images take no more memory than {few.batch_size} here; something else '
             'on this machine disturbs the measurement, try again'
         )
-    common = few.peak_bytes - small * activations
     return Needs(
         state_bytes=few.state_bytes,
         gradient_bytes=few.gradient_bytes,
         activation_bytes=activations,
-        program_bytes=max(0.0, common - few.state_bytes - few.gradient_bytes),
+        program_bytes=few.peak_bytes - few.tensor_bytes,
         images_per_second=many.batch_size / many.step_seconds,
         bandwidth_gb_s=copy_bandwidth_gb_s(),
     )
@@ -112,12 +114,17 @@ def _take_steps(config_json: str, num_classes: int, batch_size: int) -> Probe:
     task = Run(config, resolve_spec(config), labels).make_task()
     trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=1000, total_steps=10**6)
     take_step = _step(trainer, batch_size)
-    seconds = [_timed(take_step) for _ in range(2 + STEPS)]
+    for _ in range(2):
+        take_step()
+    tf.config.experimental.reset_memory_stats(DEVICE)
+    seconds = [_timed(take_step) for _ in range(STEPS)]
+    tensor_bytes = tf.config.experimental.get_memory_info(DEVICE)['peak']
     variables = state_variables(trainer)
     return Probe(
         batch_size,
         _peak_bytes(),
-        statistics.median(seconds[2:]),
+        tensor_bytes,
+        statistics.median(seconds),
         sum(_bytes(v) for v in variables),
         sum(_bytes(v) for v in trainer.model.trainable_variables),
     )
