@@ -5,11 +5,15 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
 from train.stop_signal import Stopped
+
+PATIENCE_SECONDS = 20  # with a program that was told to stop: those that preempt kill after 30
+STOPPED = 'stopped; the same command continues'
 
 
 def run(
@@ -33,33 +37,40 @@ def run(
       continues: the same command goes on with what was stopped: SIGTERM, by which preemption is
         announced, is no error then.
     """
-    if continues:
-        signal.signal(signal.SIGTERM, _stop)
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # no device chatter around our output
     logging.set_verbosity(logging.WARNING)
 
     def parse(argv: list[str]) -> list[str]:
-        with _one_line_errors(), _config_errors():
+        with _config_errors():
             rest = flags.FLAGS(argv)
-            if positional and len(rest) == 1:
-                raise ValueError(f'expected {positional} beside the flags (see --help)')
-            if len(rest) > 1 and not positional:
-                raise ValueError(f'unexpected argument {rest[1]!r}; every option starts with --')
-            return rest
+        if positional and len(rest) == 1:
+            raise ValueError(f'expected {positional} beside the flags (see --help)')
+        if len(rest) > 1 and not positional:
+            raise ValueError(f'unexpected argument {rest[1]!r}; every option starts with --')
+        return rest
 
-    def call(argv: list[str]) -> None:
-        with _one_line_errors():
-            main(*([argv[1:]] if positional else []))
-
-    # A config flag reads its overrides when it is defined, and finds unknown fields then.
-    with _one_line_errors(), _config_errors():
-        define_flags()
-    app.run(call, flags_parser=parse)
+    with _one_line_errors():
+        if continues:
+            signal.signal(signal.SIGTERM, _stop)
+        # A config flag reads its overrides when it is defined, and finds unknown fields then.
+        with _config_errors():
+            define_flags()
+        app.run(lambda argv: main(*([argv[1:]] if positional else [])), flags_parser=parse)
 
 
 def _stop(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)  # it may come again while the first one ends the program
+    # An exception is lost where it meets a callback out of C++, or it waits for a thread that waits
+    # for ever. What is on disk stands a kill at any moment.
+    watchdog = threading.Timer(PATIENCE_SECONDS, _end_at_once)
+    watchdog.daemon = True
+    watchdog.start()
     raise Stopped
+
+
+def _end_at_once() -> None:
+    print(STOPPED, flush=True)
+    os._exit(0)
 
 
 def import_tensorflow() -> None:
@@ -98,8 +109,8 @@ def _one_line_errors() -> Iterator[None]:
     except flags.Error as e:
         _fail(f'{e} (see --help)')
     except Stopped:
-        print('stopped; the same command continues', flush=True)
-        sys.exit(0)  # also where flags were still being read
+        print(STOPPED, flush=True)
+        sys.exit(0)
     except KeyboardInterrupt:
         _fail('interrupted')
     except (ValueError, OSError, MemoryError) as e:

@@ -109,3 +109,22 @@ cli.run(lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: None, continues={c
         assert result.stdout == 'stopped; the same command continues\n'
     else:
         assert result.returncode == -signal.SIGTERM
+
+
+def test_a_stop_that_is_lost_on_its_way_ends_the_command_all_the_same(run_python, tmp_path):
+    program = """
+import contextlib, os, signal, time
+from train import cli
+from train.stop_signal import Stopped
+
+def main():
+    with contextlib.suppress(Stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+
+cli.PATIENCE_SECONDS = 0.5
+cli.run(main, lambda: None, continues=True)
+"""
+    result = run_python('-c', program, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout == 'stopped; the same command continues\n'
