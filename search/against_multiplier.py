@@ -9,6 +9,7 @@ seed, and measures both here by turns. Writes against.md and against.json; stopp
 goes on.
 """
 
+import bisect
 import dataclasses
 import os
 import statistics
@@ -26,8 +27,8 @@ from benchmark.session import Protocol, measure
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import load_model_spec, to_dict
 from mobilenet_v3.transforms import widen
-from search.latency.choose import open_latency
 from search.latency.form import FileForm
+from search.latency.measured import MeasuredLatency
 from search.latency.model import LatencyModel
 from search.latency_check import build_cases
 from train import cli
@@ -36,14 +37,13 @@ from train.markdown import markdown_table
 from train.stop_signal import Stopped
 
 FLAGS = flags.FLAGS
-_MULTIPLIERS = [number / 200 for number in range(200, 19, -1)]  # 1 to 0.1
+_MULTIPLIERS = [number / 100 for number in range(10, 101)]
 
 
 def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_string('spec', None, 'Spec file of the network that was found.', required=True)
     flags.DEFINE_string('seed_model', None, 'The network it was found from.', required=True)
-    flags.DEFINE_string('latency', 'madds', 'Chooses the multiplier: table:FILE or madds.')
     flags.DEFINE_enum('scheme', 'float32', SCHEMES, 'Of the files that are measured.')
     flags.DEFINE_string('dataset', None, 'As of train.main.', required=True)
     flags.DEFINE_integer('resolution', 224, 'Side of the input in pixels.')
@@ -65,14 +65,15 @@ def main() -> None:
     found, seed = load_model_spec(FLAGS.spec), load_model_spec(FLAGS.seed_model)
     protocol = read_protocol()
     cli.import_tensorflow()
+    from benchmark.host import HostDevice
     from train.data.source import open_source
 
     form = FileForm(FLAGS.resolution, len(open_source(config.data).labels), FLAGS.scheme)
-    latency = open_latency(FLAGS.latency, form, seed, None, protocol, workdir)
+    latency = MeasuredLatency(HostDevice(), protocol, form, seed, workdir / 'latency')
     multiplier = equal_multiplier(seed, found, latency)
     uniform = dataclasses.replace(widen(seed, multiplier), name=f'uniform_{multiplier:g}')
     networks = {'found': found, uniform.name: uniform}
-    workdir.mkdir(parents=True, exist_ok=True)
+    print(f'{uniform.name} takes as long', flush=True)
     accuracies = {
         name: train_all(config, spec, workdir / name, FLAGS.seeds)
         for name, spec in networks.items()
@@ -82,19 +83,19 @@ def main() -> None:
 
 
 def equal_multiplier(seed: ModelSpec, found: ModelSpec, latency: LatencyModel) -> float:
-    """The multiplier whose network is nearest in latency; of equally near ones the largest.
+    """The multiplier from 0.1 to 1 whose network is nearest in latency, found by halving.
 
     Raises:
-      ValueError: the latency model cannot tell, see there.
+      DeviceError: the device that measures failed.
     """
     wanted = latency.predict(found)
-    near: dict[float, float] = {}  # by multiplier, how far its latency is from the wanted one
-    for multiplier in _MULTIPLIERS:
-        predicted = latency.predict(widen(seed, multiplier))
-        near[multiplier] = abs(predicted - wanted)
-        if predicted <= wanted:  # narrower ones, which a table need not hold, are further off
-            break
-    return min(near, key=near.__getitem__)
+
+    def slower(multiplier: float) -> float:
+        return latency.predict(widen(seed, multiplier)) - wanted
+
+    place = bisect.bisect_left(_MULTIPLIERS, 0.0, hi=len(_MULTIPLIERS) - 1, key=slower)
+    around = _MULTIPLIERS[max(0, place - 1) : place + 1]
+    return min(around, key=lambda multiplier: abs(slower(multiplier)))
 
 
 def train_all(config: ConfigDict, spec: ModelSpec, folder: Path, seeds: int) -> list[float]:

@@ -25,19 +25,6 @@ def test_the_uniform_network_takes_about_as_long():
         assert LATENCY.predict(uniform) == pytest.approx(LATENCY.predict(spec), rel=0.05)
 
 
-def test_a_table_need_not_hold_networks_that_are_far_too_narrow():
-    class Table:
-        unit = 'ms'
-
-        def predict(self, spec):
-            if spec.blocks[0].filters < 16:
-                raise ValueError('no row')
-            return LATENCY.predict(spec)
-
-    found = widen(SMALL, 0.75)
-    assert widen(SMALL, equal_multiplier(SMALL, found, Table())) == found
-
-
 def test_all_seeds_are_told(tmp_path):
     accuracies = {'found': [0.6, 0.62], 'uniform_0.7': [0.59, 0.6]}
     said = write_comparison(tmp_path, accuracies, Ratio('a', 'b', 1.01, 0.99, 1.03))
