@@ -9,6 +9,7 @@ takes. Files of the two folders are compared byte by byte.
 """
 
 import collections
+import contextlib
 import dataclasses
 import fnmatch
 import hashlib
@@ -18,7 +19,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -112,7 +113,8 @@ def prove(
         while left and not _has_ended(runner, killed, undisturbed, left[-1], rng, proof):
             left.pop()
         if not left:
-            runner.finish(killed)
+            with runner.started(killed) as process:
+                _finish(process, killed)
         elif len(left) == before:  # a whole run had nothing like it
             left[-1] = 'any'
         found = _sums(killed, compared)
@@ -129,24 +131,31 @@ class _Runner:
     def __init__(self, command: Sequence[str], environment: dict[str, str] | None) -> None:
         self._command, self._environment = command, environment
 
-    def start(self, folder: Path) -> subprocess.Popen:
-        """In a group of its own, so that the processes that it starts are killed with it."""
+    @contextlib.contextmanager
+    def started(self, folder: Path) -> Iterator[subprocess.Popen]:
+        """In a group of its own: the processes that it starts are killed with it, here at the latest."""
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder.with_suffix('.log'), 'ab') as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [word.replace(OUT, str(folder)) for word in self._command],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
-    def finish(self, folder: Path, process: subprocess.Popen | None = None) -> None:
-        """To the end."""
-        code = (process or self.start(folder)).wait()
-        if code:
-            log = folder.with_suffix('.log').read_text(errors='replace').splitlines()
-            raise ValueError(f'the command ended with {code}: {log[-1] if log else "no words"}')
+
+def _finish(process: subprocess.Popen, folder: Path) -> None:
+    """To the end."""
+    if code := process.wait():
+        log = folder.with_suffix('.log').read_text(errors='replace').splitlines()
+        raise ValueError(f'the command ended with {code}: {log[-1] if log else "no words"}')
 
 
 def _run_undisturbed(runner: _Runner, folder: Path) -> Undisturbed:
@@ -154,11 +163,11 @@ def _run_undisturbed(runner: _Runner, folder: Path) -> Undisturbed:
     for path in folder.parent.glob('*.log'):
         path.unlink()
     began = time.monotonic()
-    process = runner.start(folder)
-    while not any(folder.iterdir()) and process.poll() is None:
-        time.sleep(LOOK_SECONDS)
-    start_seconds = time.monotonic() - began
-    runner.finish(folder, process)
+    with runner.started(folder) as process:
+        while not any(folder.iterdir()) and process.poll() is None:
+            time.sleep(LOOK_SECONDS)
+        start_seconds = time.monotonic() - began
+        _finish(process, folder)
     evaluated = {
         os.path.relpath(path.parent, folder): frozenset(
             int(line['step']) for line in read_metrics(str(path.parent)) if is_evaluation(line)
@@ -178,15 +187,10 @@ def _has_ended(
 ) -> bool:
     """Starts the command and kills it where the aim says; whether it came to its end before."""
     began = time.time()
-    process = runner.start(folder)
-    try:
+    with runner.started(folder) as process:
         if not _await(process, folder, undisturbed, aim, rng):
-            runner.finish(folder, process)
+            _finish(process, folder)
             return True
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
     hit = _hit(folder, undisturbed, aim, began)
     proof.hits[hit] += 1
     print(f'kill {proof.hits.total()}: {hit}', flush=True)
@@ -280,6 +284,8 @@ def define_flags() -> None:
 
 def main(command: list[str]) -> None:
     """Flags to one call."""
+    # As Ctrl-C does, so that the command does not outlive this one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     proof = prove(
         command,
         Path(FLAGS.scratch),

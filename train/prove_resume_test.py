@@ -1,4 +1,7 @@
+import os
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -42,6 +45,28 @@ def test_files_that_tell_of_a_kill_are_found(tmp_path, program, differs):
 def test_a_command_that_proves_nothing_is_refused(tmp_path, command, message):
     with pytest.raises(ValueError, match=message):
         prove(command, tmp_path, kills=1)
+
+
+def test_the_command_does_not_outlive_its_killer(tmp_path, python_environment):
+    sleeper = (
+        'import os, sys, time; '
+        'open(sys.argv[1] + "/pid", "w").write(str(os.getpid())); time.sleep(600)'
+    )
+    command = ['--', sys.executable, '-c', sleeper, 'OUT']
+    killer = subprocess.Popen(
+        [sys.executable, '-m', 'train.prove_resume', f'--scratch={tmp_path}', *command],
+        env=python_environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pid = tmp_path / 'undisturbed' / 'pid'
+    while not (pid.is_file() and pid.read_text()) and killer.poll() is None:
+        time.sleep(0.05)
+    killer.terminate()
+    assert killer.communicate(timeout=60)[1] == 'error: interrupted\n'
+    assert killer.returncode == 2
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 # --------------------------------------------------------------------------- real trainings
