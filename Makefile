@@ -5,7 +5,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 DEMO := runs/demo
 
-.PHONY: help setup demo test test-fast lint types bazel-test aarch64 adbd web bench paper-grid lock clean
+.PHONY: help setup demo test test-fast lint types bazel-test aarch64 ray adbd web bench paper-grid lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -50,6 +50,9 @@ bazel-test: setup ## the fast tests through Bazel 4.2, offline (BAZEL_FILTERS=-t
 aarch64: setup ## LiteRT for 64-bit Arm, emulated, in build/: export/aarch64_test.py then runs (170 MB)
 	PYTHON=$(abspath $(RUN)) tools/aarch64/setup.sh
 
+ray: setup ## Ray beside the locked packages: search/trials/ray_runner_test.py then runs (75 MB)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ray.lock
+
 adbd: ## Android's adbd in build/: benchmark/phones/adbd_*test.py then run, as root (27 MB)
 	tools/adbd/setup.sh
 
@@ -80,6 +83,9 @@ lock: ## resolve pyproject.toml anew into the lock files, for every Python at on
 	printf 'mediapipe>=1.0,<2\nopencv-python-headless>=4.10\n' | build/uv/bin/uv pip compile --universal \
 	  --python-version 3.10 --no-deps --generate-hashes --upgrade \
 	  --custom-compile-command 'make lock' - -o requirements-mediapipe.lock
+	echo 'ray>=2.40,<3' | build/uv/bin/uv pip compile --universal --python-version 3.10 \
+	  --generate-hashes --no-annotate -c requirements.lock --upgrade \
+	  --custom-compile-command 'make lock' - -o requirements-ray.lock
 
 clean: ## everything that was made, the virtual environment too
 	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache
