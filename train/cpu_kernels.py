@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from mobilenet_v3.layers import HardSwish
+from train.data.compiled import compiled
 
 
 def use_cpu_kernels(model: tf_keras.Model) -> None:
@@ -79,12 +80,12 @@ def _hard_swish(x: tf.Tensor):  # type: ignore[no-untyped-def]
 
 
 # Compiled, each is one pass over memory; otherwise every factor is written out and read again.
-@tf.function(jit_compile=True, autograph=False)
+@compiled
 def _hard_swish_forward(x: tf.Tensor) -> tf.Tensor:
     return x * (tf.nn.relu6(x + 3.0) * (1.0 / 6.0))
 
 
-@tf.function(jit_compile=True, autograph=False)
+@compiled
 def _hard_swish_backward(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     inside, above = tf.abs(x) < 3.0, x >= 3.0
     slope = tf.where(inside, x * (1.0 / 3.0) + 0.5, tf.cast(above, x.dtype))
