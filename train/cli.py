@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
+from train.reasons import reason
 from train.stop_signal import Stopped
 
 PATIENCE_SECONDS = 20  # with a program that was told to stop: those that preempt kill after 30
@@ -118,7 +119,7 @@ def _one_line_errors() -> Iterator[None]:
     except Exception as e:
         if not type(e).__module__.startswith('tensorflow.python.framework.errors'):
             raise
-        _fail(f'TensorFlow: {str(e).splitlines()[0]}')
+        _fail(f'TensorFlow: {reason(e)}')
 
 
 def _fail(message: str) -> None:

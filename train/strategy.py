@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import tensorflow as tf
 import tf_keras
 
+from train.reasons import reason
 from train.workers import make_workers
 
 TPU_TIMEOUT_SECONDS = 50  # so that an unreachable TPU fails within a minute
@@ -93,8 +94,7 @@ def _tpu(name: str) -> tf.distribute.Strategy:
         raise ValueError(f'TPU {name!r} did not answer in {TPU_TIMEOUT_SECONDS} s; {hint}')
     outcome = result[0]
     if isinstance(outcome, Exception):
-        reason = (str(outcome) or type(outcome).__name__).splitlines()[0]
-        raise ValueError(f'cannot use TPU {name!r}: {reason}; {hint}') from outcome
+        raise ValueError(f'cannot use TPU {name!r}: {reason(outcome)}; {hint}') from outcome
     return outcome
 
 
