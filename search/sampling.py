@@ -82,7 +82,7 @@ def sample(
     """
     for name, value in (('budget', budget), ('batch', batch)):
         if value < 1:
-            raise ValueError(f'search.{name} is {value}; expected at least 1')
+            raise ValueError(f'search.sampling.{name} is {value}; expected at least 1')
     samples: list[Sample] = []
     while len(samples) < budget:
         architectures = strategy.propose(min(batch, budget - len(samples)))

@@ -35,7 +35,7 @@ def test_the_budget_is_spent_and_no_more():
 
 @pytest.mark.parametrize('values', [{'budget': 0, 'batch': 1}, {'budget': 1, 'batch': 0}])
 def test_nothing_to_spend_is_refused(values):
-    with pytest.raises(ValueError, match=r'search\.\w+ is 0; expected at least 1'):
+    with pytest.raises(ValueError, match=r'search\.sampling\.\w+ is 0; expected at least 1'):
         sample(RandomSearch((2,), 0), judge, **values)
 
 

@@ -9,7 +9,8 @@ from search.latency.correction import Correction
 from search.latency.fits import Fits
 from search.latency.form import FileForm
 
-_SHOWN_MISSING = 16  # parts in an error, each a long word
+# Parts in an error, each a long word: by name, and in a command that measures all of them.
+_NAMED, _MEASURED = 4, 16
 
 
 class TableLatency:
@@ -67,12 +68,19 @@ class TableLatency:
         return self._fits.net_ms(part) if row is None else self.table.net_ms(part)
 
     def _missing(self, parts: list[Part]) -> str:
-        shown = parts[:_SHOWN_MISSING]
-        others = f' (and {len(parts) - len(shown)} more)' if len(parts) > len(shown) else ''
-        named = '; '.join(map(str, shown))
-        command = measuring_command(shown, self.table.path.parent, self.table.threads)
+        others = f' (and {len(parts) - _NAMED} more)' if len(parts) > _NAMED else ''
+        named = '; '.join(map(str, parts[:_NAMED]))
+        folder = self.table.path.parent
+        command = (
+            f'python -m search.latency_grid --seed_model=NETWORK --resolution={self.form.resolution} '
+            f'--num_classes={self.form.num_classes} --scheme={self.form.scheme} --output={folder}'
+        )
+        if len(parts) <= _MEASURED:
+            command = (
+                f'{measuring_command(parts, folder, self.table.threads)} or, with many widths of a '
+                f'network at once: {command}'
+            )
         return (
             f'{self.table.path} has no row for {named}{others} on {self.table.device}, nor enough '
-            f'of such parts with other widths; measure them: {command} or, with many widths of a '
-            'network at once: python -m search.latency_grid'
+            f'of such parts with other widths; measure them: {command}'
         )
