@@ -9,7 +9,14 @@ from search.channels.criteria import CRITERIA
 from search.channels.narrow import narrow
 from search.trials import training
 from search.trials.holdout import hold_out
-from search.trials.training import Training, make_trainer, read_arrays, read_state, save_state
+from search.trials.training import (
+    Training,
+    make_trainer,
+    read_arrays,
+    read_state,
+    save_state,
+    settling,
+)
 from search.trials.trial import Trial
 from search.widths import shrink, widths
 from train.data.source import open_source
@@ -44,6 +51,12 @@ def test_a_trial_has_an_accuracy_on_images_held_out(parent):
     assert outcome.accuracy in [0, 0.25, 0.5, 0.75, 1]
     assert outcome.seconds > 0
     assert (folder / 'parent' / 'weights.npz').is_file()
+
+
+@pytest.mark.parametrize(('steps', 'momentum'), [(4, 0.5), (100, 0.9), (10_000, 0.99)])
+def test_statistics_settle_within_a_short_training(spec, steps, momentum):
+    assert spec.batch_norm_momentum == 0.99
+    assert settling(spec, steps).batch_norm_momentum == pytest.approx(momentum)
 
 
 def test_the_same_trial_has_the_same_weights(parent, tiny_config, spec):
