@@ -157,7 +157,13 @@ def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
 
     def on_batch(samples: Sequence[Sample]) -> None:
         _log(plan, samples)
-        print(f'{len(samples)} of {options.budget}: {best(samples).judgement}', flush=True)
+        judged = best(samples).judgement
+        accuracy = 'diverged' if judged.accuracy is None else f'top-1 {judged.accuracy:.4f}'
+        print(
+            f'{len(samples)} of {options.budget}; the best so far: {accuracy}, {judged.latency:.4g} '
+            f'{plan.latency.unit}, reward {judged.reward:.4f}',
+            flush=True,
+        )
 
     samples = sample(
         strategy,
