@@ -89,6 +89,7 @@ def test_fields_that_the_text_names_are_there():
     for name in re.findall(r'--config\.([\w.]+)', TEXT):
         value = base.get_config()
         for part in name.split('.'):
+            assert part in value, name
             value = value[part]
 
 

@@ -83,15 +83,15 @@ def test_any_json_is_refused(values):
 @BUDGET
 @given(st.binary(max_size=60) | anything.map(lambda values: json.dumps(values).encode()))
 def test_a_file_of_any_content_is_refused(tmp_path_factory, content):
-    refused(tmp_path_factory.getbasetemp(), content)
+    assert_refused(tmp_path_factory.getbasetemp(), content)
 
 
 @pytest.mark.parametrize('content', [b'[' * 10**6, b'{"a":' * 10**5, b'1' * 5000, b''])
 def test_a_file_made_to_exhaust_is_refused(tmp_path, content):
-    refused(tmp_path, content)
+    assert_refused(tmp_path, content)
 
 
-def refused(folder, content):
+def assert_refused(folder, content):
     file = folder / 'net.json'
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r'net\.json'):

@@ -21,6 +21,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from benchmark.blocks.parts import SCHEMES
+from benchmark.device import Device
 from benchmark.latency import Ratio, ratio_of
 from benchmark.measuring_flags import define_protocol_flags, read_protocol
 from benchmark.session import Protocol, measure
@@ -69,7 +70,8 @@ def main() -> None:
     from train.data.source import open_source
 
     form = FileForm(FLAGS.resolution, len(open_source(config.data).labels), FLAGS.scheme)
-    latency = MeasuredLatency(HostDevice(), protocol, form, seed, workdir / 'latency')
+    device = HostDevice()
+    latency = MeasuredLatency(device, protocol, form, seed, workdir / 'latency')
     multiplier = equal_multiplier(seed, found, latency)
     uniform = dataclasses.replace(widen(seed, multiplier), name=f'uniform_{multiplier:g}')
     networks = {'found': found, uniform.name: uniform}
@@ -78,7 +80,7 @@ def main() -> None:
         name: train_all(config, spec, workdir / name, FLAGS.seeds)
         for name, spec in networks.items()
     }
-    ratio = measure_both(form, [found, uniform], workdir / 'networks', protocol)
+    ratio = measure_both(device, form, [found, uniform], workdir / 'networks', protocol)
     print(write_comparison(workdir, accuracies, ratio))
 
 
@@ -121,12 +123,14 @@ def train_all(config: ConfigDict, spec: ModelSpec, folder: Path, seeds: int) -> 
 
 
 def measure_both(
-    form: FileForm, specs: Sequence[ModelSpec], folder: Path, protocol: Protocol
+    device: Device,
+    form: FileForm,
+    specs: Sequence[ModelSpec],
+    folder: Path,
+    protocol: Protocol,
 ) -> Ratio:
-    """The latency of the first network over the second's, measured here by turns."""
-    from benchmark.host import HostDevice
-
-    first, second = measure(HostDevice(), build_cases(folder, form, specs), protocol)
+    """The latency of the first network over the second's, measured by turns."""
+    first, second = measure(device, build_cases(folder, form, specs), protocol)
     return ratio_of(first, second)
 
 

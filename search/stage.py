@@ -158,10 +158,9 @@ def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
     def on_batch(samples: Sequence[Sample]) -> None:
         _log(plan, samples)
         judged = best(samples).judgement
-        accuracy = 'diverged' if judged.accuracy is None else f'top-1 {judged.accuracy:.4f}'
         print(
-            f'{len(samples)} of {options.budget}; the best so far: {accuracy}, {judged.latency:.4g} '
-            f'{plan.latency.unit}, reward {judged.reward:.4f}',
+            f'{len(samples)} of {options.budget}; the best so far: {_said(judged.accuracy)}, '
+            f'{judged.latency:.4g} {plan.latency.unit}, reward {judged.reward:.4f}',
             flush=True,
         )
 
@@ -261,8 +260,11 @@ def _log(plan: Plan, entries: Sequence[Any]) -> None:
 
 
 def _say(trial: Trial, outcome: Outcome) -> None:
-    accuracy = 'diverged' if outcome.accuracy is None else f'{outcome.accuracy:.4f}'
-    print(f'{trial.name}: {accuracy} in {outcome.seconds:.0f} s', flush=True)
+    print(f'{trial.name}: {_said(outcome.accuracy)} in {outcome.seconds:.0f} s', flush=True)
+
+
+def _said(accuracy: float | None) -> str:
+    return 'diverged' if accuracy is None else f'top-1 {accuracy:.4f}'
 
 
 def _retrain(plan: Plan, spec: Path) -> Metrics:

@@ -81,7 +81,9 @@ def parse(arguments):
             default = os.path.join(CONFIGS, 'base.py')
             config_flags.DEFINE_config_file('config', default, flag_values=values)
             values(['program', *arguments])
-            return values['config'].value
+            config = values['config'].value
+            list(fields(config))  # a file that could not be loaded is told when it is first read
+            return config
     except SystemExit as e:
         assert e.code == 2
         assert error.getvalue().startswith('error: ')
@@ -107,7 +109,9 @@ def test_any_recipe_is_found_or_a_clear_line(name, word):
     argument = f'--config={file}:{word}'
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('sys.argv', ['program', argument])
-        parse([argument])
+        config = parse([argument])
+    if config is not None:
+        assert sorted(fields(config)) == FIELDS
 
 
 # ---------------------------------------------------------------------------------- the values

@@ -10,6 +10,7 @@ from typing import Any
 
 from search.trials.processes import ATTEMPTS, ENVIRONMENT
 from search.trials.trial import Outcome, Outcomes, TrainFn, Trial, in_words
+from train.reasons import reason
 
 
 class OnRay:
@@ -58,7 +59,7 @@ class OnRay:
                 raise ValueError(in_words([(trial, str(error.cause))], attempt)) from error
             except ray.exceptions.RayError as error:
                 if attempt == ATTEMPTS:
-                    problem = str(error).strip().splitlines()[0]
+                    problem = reason(error)
                     raise ValueError(in_words([(trial, problem)], ATTEMPTS)) from error
                 waiting[remote.remote(train, trial)] = trial, attempt + 1
                 continue

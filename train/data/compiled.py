@@ -12,15 +12,14 @@ def compiled(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
 
     TensorFlow's wheels for TPUs have no XLA for the host, where the input pipeline runs.
     """
-    make = functools.partial(tf.function, function, autograph=False)
-    functions: dict[bool, Any] = {}
+
+    @functools.cache
+    def make(jit_compile: bool) -> Any:
+        return tf.function(function, jit_compile=jit_compile, autograph=False)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> tf.Tensor:
-        works = xla_works()
-        if works not in functions:
-            functions[works] = make(jit_compile=works)
-        return functions[works](*arguments)
+        return make(xla_works())(*arguments)
 
     return call
 

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from train.data import shapes
 from train.data.source import Source, Split, kinds, shuffled_in_memory
 from train.data.tfds_forms import FORMS, Form
+from train.reasons import reason
 
 VAL_NAMES = ('validation', 'val', 'test')
 PROBED = 32  # examples of a test split, in which an annotation must be found
@@ -39,7 +40,7 @@ def open_tfds(name: str, config: ConfigDict, task: str) -> Source:
         builder.download_and_prepare()
     except Exception as e:  # TFDS and its downloaders raise of every kind
         raise ValueError(
-            f'TFDS cannot prepare {name!r} ({type(e).__name__}: {str(e).splitlines()[0]}); prepare '
+            f'TFDS cannot prepare {name!r} ({type(e).__name__}: {reason(e)}); prepare '
             'it by hand and name its folder with --data_dir'
         ) from e
     return _open(name, builder, config, task)

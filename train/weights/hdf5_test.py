@@ -24,7 +24,7 @@ def conv(**more):
     return np.zeros((3, 3, 3, 8), np.float32)
 
 
-def refused(path, message):
+def assert_refused(path, message):
     with pytest.raises(ValueError, match=message) as raised:
         read_keras_file(path)
     assert path in str(raised.value)
@@ -35,7 +35,7 @@ def refused(path, message):
 def test_what_is_no_file_of_keras_is_refused(path, content):
     with open(path, 'wb') as file:
         file.write(content)
-    refused(path, 'cannot be read as weights of Keras')
+    assert_refused(path, 'cannot be read as weights of Keras')
 
 
 def test_a_truncated_file_is_refused(path, tmp_path):
@@ -43,13 +43,13 @@ def test_a_truncated_file_is_refused(path, tmp_path):
         file['layers/conv2d/vars/0'] = np.ones((3, 3, 3, 800), np.float32)
     content = (tmp_path / 'weights.h5').read_bytes()
     (tmp_path / 'weights.h5').write_bytes(content[: len(content) // 2])
-    refused(path, 'cannot be read as weights of Keras')
+    assert_refused(path, 'cannot be read as weights of Keras')
 
 
 def test_other_hdf5_is_refused(path):
     with h5py.File(path, 'w') as file:
         file['a/b'] = np.zeros(3)
-    refused(path, 'has neither layer_names nor layers, as the files of Keras have')
+    assert_refused(path, 'has neither layer_names nor layers, as the files of Keras have')
 
 
 def soft(file):
@@ -104,7 +104,7 @@ def endless(file):
 def test_a_file_that_reaches_out_or_claims_too_much_is_refused(path, make, message):
     with h5py.File(path, 'w') as file:
         make(file)
-    refused(path, message)
+    assert_refused(path, message)
 
 
 def archive(path, members):
@@ -151,13 +151,13 @@ def test_members_are_read_by_their_names_and_no_layer_is_made(path, tmp_path):
 )
 def test_an_archive_without_its_parts_is_refused(path, members):
     archive(path, members)
-    refused(path, 'cannot be read as weights of Keras')
+    assert_refused(path, 'cannot be read as weights of Keras')
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(path, monkeypatch):
     monkeypatch.setattr('train.weights.hdf5.LARGEST_BYTES', 1000)
     archive(path, {'config.json': ' ' * 100_000, 'model.weights.h5': b''})
-    refused(path, 'config.json unpacks to 100000 bytes, more than any network here')
+    assert_refused(path, 'config.json unpacks to 100000 bytes, more than any network here')
 
 
 def test_layers_of_another_network_are_listed(tmp_path):

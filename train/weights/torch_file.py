@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from train.reasons import reason
 from train.weights.safetensors import read_safetensors
 
 # What training scripts wrap a state dict in, averaged and raw.
@@ -53,13 +54,12 @@ def _load(path: str) -> Any:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as e:
         raise ValueError(
-            f'{path} holds more than weights, and is not unpickled: {str(e).splitlines()[0]} '
+            f'{path} holds more than weights, and is not unpickled: {reason(e)} '
             'Save its state dict alone, best as .safetensors'
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as e:
-        reason = (str(e) or type(e).__name__).splitlines()[0]
         raise ValueError(
-            f'{path} cannot be read as PyTorch weights ({reason}); download it again'
+            f'{path} cannot be read as PyTorch weights ({reason(e)}); download it again'
         ) from None
 
 
