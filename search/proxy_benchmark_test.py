@@ -8,13 +8,12 @@ from search.space import every_architecture
 from search.trials.trial import Outcome
 
 
-def test_the_space_has_ten_decisions_and_no_network_twice():
+def test_the_space_has_1024_networks_and_none_twice():
     space = proxy_space()
-    assert space.options == (2,) * 10
     specs = [space.spec(each) for each in every_architecture(space.options)]
     assert len({dataclasses.replace(spec, name='') for spec in specs}) == space.size == 1024
     madds = [count(s, resolution=RESOLUTION, num_classes=NUM_CLASSES).madds for s in specs[::31]]
-    assert max(madds) > 1.5 * min(madds)
+    assert max(madds) > 10 * min(madds)
 
 
 def test_rewards_are_those_of_accuracies_and_costs(tmp_path):
