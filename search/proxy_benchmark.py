@@ -31,7 +31,7 @@ HOLDOUT = 2  # few steps tell networks apart by little: many images have to judg
 LEARNING_RATE = 1e-3  # in so few steps networks learn more by it than by the recipe's
 HEADER = ('architecture', 'accuracy', 'madds_m')
 # Two stages of 32 kinds each. What tells little after few steps (squeeze-and-excite: at most 0.3 % of
-# top-1, where two trainings of one network differ by 1 %) is not decided; widths are far apart.
+# top-1, where noise is 1 %) is not decided; widths are far apart.
 CHOICES = {
     'op': ('separable', 'inverted_6'),
     'kernel': (3, 5),
@@ -78,7 +78,8 @@ def main() -> None:
     config = small_data.get_config()
     config.data.dataset = FLAGS.dataset
     config.model.resolution = (RESOLUTION, RESOLUTION)
-    config.schedule.learning_rate, config.schedule.warmup_epochs = LEARNING_RATE, 0.1
+    config.schedule.learning_rate = LEARNING_RATE
+    config.schedule.warmup_epochs = 0.1
     outcomes = Outcomes(Path(FLAGS.workdir))
     space = proxy_space()
     architectures = every_architecture(space.options)
