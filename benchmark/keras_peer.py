@@ -179,22 +179,63 @@ def plain_step(
     model: 'tf_keras.Model', images: 'tf.Tensor', labels: 'tf.Tensor'
 ) -> Callable[[], float]:
     """A training step as tutorials write it, on one batch again and again; returns the loss."""
+    import tf_keras
+
+    cross_entropy = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = tf_keras.optimizers.RMSprop(1e-3, momentum=0.9)
+    return _step(model, optimizer, lambda: cross_entropy(labels, model(images, training=True)))
+
+
+def recipe_step(
+    model: 'tf_keras.Model', images: 'tf.Tensor', labels: 'tf.Tensor', config: 'ConfigDict'
+) -> Callable[[], float]:
+    """The same with the maths of a recipe: smoothed labels, weight decay, averaged weights.
+
+    All of it by Keras's own means. Its optimizer averages no BN statistics and starts the mean
+    squares at zero; otherwise a step computes what `train.trainer.Trainer`'s does.
+    """
     import tensorflow as tf
     import tf_keras
 
-    optimizer = tf_keras.optimizers.RMSprop(1e-3, momentum=0.9)
-    cross_entropy = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    cross_entropy = tf_keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=config.train.label_smoothing
+    )
+    optimizer = tf_keras.optimizers.RMSprop(
+        1e-3,
+        rho=config.optimizer.rho,
+        momentum=config.optimizer.momentum,
+        epsilon=config.optimizer.epsilon,
+        use_ema=True,
+        ema_momentum=config.ema.decay,
+    )
+    targets = tf.one_hot(labels, model.output_shape[-1])
+    kernels = [layer.kernel for layer in model.layers if type(layer) is tf_keras.layers.Conv2D]
+
+    def loss() -> tf.Tensor:
+        decay = tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
+        outputs = model(images, training=True)
+        return cross_entropy(targets, outputs) + config.train.weight_decay * decay
+
+    return _step(model, optimizer, loss)
+
+
+def _step(
+    model: 'tf_keras.Model',
+    optimizer: 'tf_keras.optimizers.Optimizer',
+    forward: 'Callable[[], tf.Tensor]',
+) -> Callable[[], float]:
+    import tensorflow as tf
 
     @tf.function
-    def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = cross_entropy(labels, model(images, training=True))
+            loss = forward()
         variables = model.trainable_variables
         gradients = tape.gradient(loss, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
-    return lambda: float(step(images, labels))
+    return lambda: float(step())
 
 
 def plain_batches(split: 'Split', config: 'ConfigDict') -> 'tf.data.Dataset':

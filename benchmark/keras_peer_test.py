@@ -67,16 +67,38 @@ def test_plain_batches_are_in_range_and_endless(source):
 # Training
 
 
-def test_a_plain_step_lowers_the_loss_of_its_batch():
+def test_a_step_lowers_the_loss_of_its_batch():
+    plain, recipe = (_losses(steps=30, decay=decay) for decay in (None, 0.0))
+    assert plain[-1] < plain[0]
+    assert recipe[-1] < recipe[0]
+
+
+def test_a_step_of_a_recipe_adds_weight_decay_to_the_loss():
+    without, with_decay = (_losses(steps=1, decay=decay)[0] for decay in (0.0, 0.5))
+    assert with_decay == pytest.approx(without + 0.5 * 0.5 * 6 * 0.3**2)  # ½·Σw² of six kernels
+
+
+def _losses(steps, decay):
+    """Of a plain step, or of the recipe's with a weight decay, on a batch of two classes."""
     import tensorflow as tf
     import tf_keras
 
-    layers = [tf_keras.Input((4, 4, 3)), tf_keras.layers.Flatten(), tf_keras.layers.Dense(2)]
+    config = base.get_config()
+    tf_keras.utils.set_random_seed(0)
+    layers = [
+        tf_keras.Input((4, 4, 3)),
+        tf_keras.layers.Conv2D(2, 1, kernel_initializer=tf_keras.initializers.Constant(0.3)),
+        tf_keras.layers.Flatten(),
+        tf_keras.layers.Dense(2),
+    ]
     images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
-    labels = tf.constant([0, 1] * 4, tf.int64)
-    step = keras_peer.plain_step(tf_keras.Sequential(layers), images, labels)
-    losses = [step() for _ in range(30)]
-    assert losses[-1] < losses[0]
+    step = (tf_keras.Sequential(layers), images, tf.constant([0, 1] * 4, tf.int64))
+    if decay is None:
+        take = keras_peer.plain_step(*step)
+    else:
+        config.train.weight_decay = decay
+        take = keras_peer.recipe_step(*step, config)
+    return [take() for _ in range(steps)]
 
 
 @pytest.mark.slow

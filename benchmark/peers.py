@@ -7,11 +7,11 @@
 Ours and the peer take turns round by round in one run, so that whatever else a shared machine does
 hits both. A ratio is the peer's time over ours, formed inside each round: above 1, ours is faster.
 
-- steps: the peer is the network of tf_keras.applications of as many parameters under a plain
-  tf.function: cross-entropy, gradient, `tf_keras.optimizers.RMSprop(momentum=0.9)`. "network only"
-  puts ours under the same function and optimizer. "whole step" is `Trainer.train` as a run calls it,
-  which also smooths labels, decays weights and averages weights and BN statistics; the peer does
-  none of that.
+- steps: the peer is the network of tf_keras.applications of as many parameters under a tf.function:
+  cross-entropy, gradient, `tf_keras.optimizers.RMSprop(momentum=0.9)`. "network only" puts ours under
+  the same function and optimizer. Ours of the other two rows is `Trainer.train` as a run calls it,
+  which also smooths labels, decays weights and averages weights and BN statistics. The peer of "same
+  maths" does so, too, by Keras's own means; that of "against a plain step" does none of it.
 - pipeline: the peer is plain tf.data; beside PyTorch's loader, too: `input_pipeline.py`.
 - latency: the peer is converted by `TFLiteConverter.from_keras_model`; both have the same weights.
 - litert: the peer is LiteRT's own `litert-benchmark`, on our files; see `litert_peer.py`.
@@ -34,7 +34,7 @@ import mobilenet_v3
 from benchmark import host, input_pipeline
 from benchmark.input_pipeline import compare_pipelines, write_photos
 from benchmark.int8_peers import FileRow, Versus, both_networks, compare_int8
-from benchmark.keras_peer import make_peer, plain_step
+from benchmark.keras_peer import make_peer, plain_step, recipe_step
 from benchmark.litert_peer import compare_with_litert
 from benchmark.main import check_output
 from benchmark.peer_row import Row, latency_row, make_row
@@ -159,29 +159,32 @@ def check_parts(names: Sequence[str]) -> list[str]:
 
 
 def compare_steps(setting: Setting, *, rounds: int, steps: int) -> list[Row]:
-    """Rows 'network only' and 'whole step' of one network, on one batch that stays in memory."""
+    """Rows 'network only', 'same maths' and 'against a plain step', on one batch in memory."""
     import tensorflow as tf
 
     size, count = setting.resolution, setting.batch_size
     rng = np.random.default_rng(0)
     images = tf.constant(rng.uniform(-1, 1, (count, size, size, 3)), tf.float32)
     labels = tf.constant(rng.integers(0, NUM_CLASSES, count), tf.int64)
+    peer = functools.partial(make_peer, setting.peer, size, NUM_CLASSES)
     runs = [
         plain_step(mobilenet_v3.build_model(setting.model, resolution=size), images, labels),
         _whole_step(setting, images, labels),
-        plain_step(make_peer(setting.peer, size, NUM_CLASSES), images, labels),
+        recipe_step(peer(), images, labels, make_config(setting)),
+        plain_step(peer(), images, labels),
     ]
     for run in runs:
         run()  # traces, so that no turn does
-    network_ms, whole_ms, peer_ms = host.time_by_turns(
+    network_ms, whole_ms, recipe_ms, plain_ms = host.time_by_turns(
         [functools.partial(_ready, run) for run in runs],
         warmup_runs=0,  # a step touches more memory than caches hold: no turn marks the next
         rounds=rounds,
         runs_per_round=steps,
     )
     return [
-        make_row(f'{setting}: network only', network_ms, peer_ms, count),
-        make_row(f'{setting}: whole step', whole_ms, peer_ms, count),
+        make_row(f'{setting}: network only', network_ms, plain_ms, count),
+        make_row(f'{setting}: same maths', whole_ms, recipe_ms, count),
+        make_row(f'{setting}: against a plain step', whole_ms, plain_ms, count),
     ]
 
 

@@ -91,10 +91,13 @@ def test_both_files_compute_the_same_on_activations_of_ordinary_size(tmp_path):
 
 
 @pytest.mark.slow
-def test_steps_give_a_row_for_the_network_and_one_for_the_whole_step():
+def test_steps_give_a_row_for_the_network_and_two_for_the_whole_step():
     rows = peers.compare_steps(TINY, rounds=1, steps=1)
     assert [row.what for row in rows] == [
         'V3Small, 32², batch 2: network only',
-        'V3Small, 32², batch 2: whole step',
+        'V3Small, 32², batch 2: same maths',
+        'V3Small, 32², batch 2: against a plain step',
     ]
-    assert rows[0].peer == rows[1].peer  # one measurement of the peer serves both
+    # One measurement of a side serves every row that it is in.
+    assert rows[0].peer == rows[2].peer
+    assert rows[1].ours == rows[2].ours
