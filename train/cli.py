@@ -82,11 +82,14 @@ def import_tensorflow() -> None:
     standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)  # the lines come from C++, past sys.stderr
     try:
-        import tensorflow  # noqa: F401
+        import tensorflow as tf
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nowhere)
+    # Every network has a step that is traced for itself; TensorFlow takes those of a search for one
+    # that is traced again and again.
+    tf.get_logger().addFilter(lambda record: 'tf.function retracing' not in record.getMessage())
 
 
 @contextlib.contextmanager
