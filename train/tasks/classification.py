@@ -117,7 +117,10 @@ class Classification:
 
     def metrics(self, statistics: dict[str, np.ndarray]) -> dict[str, float]:
         """Means over the evaluation set: 'top1' and 'top5' in [0, 1], 'loss' in nats."""
-        return {name: float(np.mean(statistics[name])) for name in ('top1', 'top5', 'loss')}
+        return {
+            name: float(np.mean(statistics[name], dtype=np.float64))
+            for name in ('top1', 'top5', 'loss')
+        }
 
     def _channels(self, images: tf.Tensor) -> tf.Tensor:
         if self.config.model.input_channels == 1:
