@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import math
 import os
 
@@ -17,6 +18,7 @@ from train import cli
 from train.data.pipeline import train_batches
 from train.optimizer import MovingAverage, WarmupSchedule, make_optimizer
 from train.prepare import prepare
+from train.run import resolve_spec
 
 CONFIGS = os.path.join(os.path.dirname(base.__file__))
 RECIPES = ('base.py', 'detection.py', 'segmentation.py', 'finetune.py', 'small_data.py')
@@ -169,6 +171,7 @@ def start(config):
     """All that a run does before its first step but for building the network; one batch."""
     it = prepare(config, None)
     task = it.make_task(it.run)
+    json.dumps(it.run.to_state(), allow_nan=False)
     config = it.run.config
     schedule = WarmupSchedule(config.schedule, config.train.batch_size, 2.5, 8)
     make_optimizer(config.optimizer, schedule)
@@ -192,6 +195,14 @@ def check(config, found):
     assert image.dtype == tf.float32
     assert bool(tf.reduce_all(tf.math.is_finite(image)))
     assert all(math.isfinite(rate) or rate == math.inf for rate in rates)
+
+
+@pytest.mark.parametrize('value', [math.inf, math.nan])
+@pytest.mark.parametrize('field', ['distill.temperature', 'ema.decay', 'augment.area'])
+def test_a_number_that_is_not_finite_is_refused_by_name(tiny_config, field, value):
+    value = (value, 1.0) if field == 'augment.area' else value
+    with pytest.raises(ValueError, match=rf'^config\.{field} is .*; expected a finite number'):
+        resolve_spec(changed(tiny_config(), {field: value}))
 
 
 @pytest.mark.slow

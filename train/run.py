@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import math
 import os
 
 import tf_keras
@@ -92,6 +93,7 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
         raise ValueError(f'unknown task {config.task!r}; {hint}known tasks: {", ".join(TASKS)}')
     for field in _ABOVE_ZERO:
         _require_above_zero(config, field)
+    _require_finite(config)
     check_resolution(config.model.resolution)
     return dataclasses.replace(_network(config), dropout=config.model.dropout)
 
@@ -194,3 +196,11 @@ def _flatten(values: dict, prefix: str = '') -> list[tuple[str, object]]:
         else:
             flat.append((f'{prefix}{name}', value))
     return flat
+
+
+def _require_finite(config: ConfigDict) -> None:
+    """No field has a use for NaN or infinity, nor has JSON, in which runs are saved, a word for them."""
+    for field, value in _flatten(config.to_dict()):
+        numbers = value if isinstance(value, tuple | list) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise ValueError(f'config.{field} is {value}; expected a finite number')
