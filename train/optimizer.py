@@ -134,6 +134,10 @@ def make_optimizer(
     if config.kind == 'momentum':
         return MomentumTF1(learning_rate, momentum=config.momentum)
     if config.kind == 'rmsprop':
+        if not 0 <= config.rho < 1:
+            raise ValueError(f'config.optimizer.rho is {config.rho}; expected in [0, 1)')
+        if not config.epsilon >= 0:
+            raise ValueError(f'config.optimizer.epsilon is {config.epsilon}; expected at least 0')
         return RMSPropTF1(
             learning_rate, rho=config.rho, momentum=config.momentum, epsilon=config.epsilon
         )

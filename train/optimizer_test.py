@@ -191,6 +191,8 @@ def test_a_config_names_the_optimizer(kind, expected):
     [
         ('kind', 'adam', r"config\.optimizer\.kind is 'adam'; expected rmsprop or momentum"),
         ('momentum', 1.0, r'config\.optimizer\.momentum is 1\.0; expected in \[0, 1\)'),
+        ('rho', 1.5, r'config\.optimizer\.rho is 1\.5; expected in \[0, 1\)'),
+        ('epsilon', -1.0, r'config\.optimizer\.epsilon is -1\.0; expected at least 0'),
     ],
 )
 def test_an_optimizer_that_is_none_is_refused(field, value, message):

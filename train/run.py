@@ -46,6 +46,7 @@ _ABOVE_ZERO = (
     'checkpoint.keep',
     'log_every_steps',
 )
+_PRECISIONS = ('float32', 'mixed_bfloat16')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,12 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
     for field in _ABOVE_ZERO:
         _require_above_zero(config, field)
     _require_finite(config)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f'config.seed is {config.seed}; expected in [0, 2^32)')
+    if config.train.precision not in _PRECISIONS:
+        raise ValueError(
+            f'config.train.precision is {config.train.precision!r}; expected {" or ".join(_PRECISIONS)}'
+        )
     check_resolution(config.model.resolution)
     return dataclasses.replace(_network(config), dropout=config.model.dropout)
 
