@@ -5,6 +5,7 @@ import difflib
 import json
 import math
 import os
+from collections.abc import Callable
 
 import tf_keras
 from ml_collections import ConfigDict
@@ -93,7 +94,8 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
         hint = f'did you mean {near[0]!r}? ' if near else ''
         raise ValueError(f'unknown task {config.task!r}; {hint}known tasks: {", ".join(TASKS)}')
     for field in _ABOVE_ZERO:
-        _require_above_zero(config, field)
+        _require(config, field, 'above 0', lambda value: value > 0)
+    _require(config, 'train.weight_decay', 'at least 0', lambda value: value >= 0)
     _require_finite(config)
     if not 0 <= config.seed < 2**32:
         raise ValueError(f'config.seed is {config.seed}; expected in [0, 2^32)')
@@ -177,12 +179,12 @@ def _with_defaults(saved: dict, declared: dict) -> dict:
     return merged
 
 
-def _require_above_zero(config: ConfigDict, field: str) -> None:
+def _require(config: ConfigDict, field: str, expected: str, holds: Callable[[float], bool]) -> None:
     value = config
     for part in field.split('.'):
         value = value[part]
-    if not value > 0:
-        raise ValueError(f'config.{field} is {value}; expected above 0')
+    if not holds(value):
+        raise ValueError(f'config.{field} is {value}; expected {expected}')
 
 
 def _computed(state: dict) -> dict:

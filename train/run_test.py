@@ -86,6 +86,7 @@ def test_a_detectors_network_is_widened_and_halved_as_under_a_head():
         ('checkpoint.every_epochs', 0.0, 'config.checkpoint.every_epochs is 0.0; expected above 0'),
         ('checkpoint.keep', 0, 'config.checkpoint.keep is 0; expected above 0'),
         ('log_every_steps', 0, 'config.log_every_steps is 0; expected above 0'),
+        ('train.weight_decay', -1.0, 'config.train.weight_decay is -1.0; expected at least 0'),
         ('seed', -1, r'config.seed is -1; expected in \[0, 2\^32\)'),
         ('train.precision', 'mixed_float16', 'expected float32 or mixed_bfloat16'),
     ],
