@@ -198,7 +198,7 @@ def check(config, found):
 
 
 @pytest.mark.parametrize('value', [math.inf, math.nan])
-@pytest.mark.parametrize('field', ['distill.temperature', 'ema.decay', 'augment.area'])
+@pytest.mark.parametrize('field', ['distill.weight', 'ema.decay', 'augment.area'])
 def test_a_number_that_is_not_finite_is_refused_by_name(tiny_config, field, value):
     value = (value, 1.0) if field == 'augment.area' else value
     with pytest.raises(ValueError, match=rf'^config\.{field} is .*; expected a finite number'):
