@@ -1,8 +1,8 @@
 """Compares a network that was found with the seed's uniform width multiplier of equal latency.
 
     python -m search.against_multiplier --spec=runs/netadapt/spec.json --seed_model=small \\
-        --latency=table:runs/latency/latency_table.csv --dataset=folder:photos --resolution=64 \\
-        --config=configs/small_data.py --seeds=3 --workdir=runs/against
+        --dataset=folder:photos --resolution=64 --config=configs/small_data.py --seeds=3 \\
+        --workdir=runs/against
 
 Finds the multiplier whose network takes as long, trains both from scratch by the same recipe in every
 seed, and measures both here by turns. Writes against.md and against.json; stopped, the same command
@@ -47,7 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_string('seed_model', None, 'The network it was found from.', required=True)
     flags.DEFINE_enum('scheme', 'float32', SCHEMES, 'Of the files that are measured.')
     flags.DEFINE_string('dataset', None, 'As of train.main.', required=True)
-    flags.DEFINE_integer('resolution', 224, 'Side of the input in pixels.')
+    flags.DEFINE_integer('resolution', None, "Side of the input in pixels; else the config's.")
     flags.DEFINE_integer('seeds', 3, 'Runs of each network.', lower_bound=1)
     flags.DEFINE_string('workdir', None, 'Folder of all files; made or continued.', required=True)
     config_flags.DEFINE_config_file(
@@ -61,7 +61,8 @@ def define_flags() -> None:
 def main() -> None:
     """Flags to one call."""
     config, workdir = FLAGS.config, Path(FLAGS.workdir)
-    config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
+    if FLAGS.resolution is not None:
+        config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
     config.data.dataset = FLAGS.dataset
     found, seed = load_model_spec(FLAGS.spec), load_model_spec(FLAGS.seed_model)
     protocol = read_protocol()
@@ -69,7 +70,7 @@ def main() -> None:
     from benchmark.host import HostDevice
     from train.data.source import open_source
 
-    form = FileForm(FLAGS.resolution, len(open_source(config.data).labels), FLAGS.scheme)
+    form = FileForm(config.model.resolution[0], len(open_source(config.data).labels), FLAGS.scheme)
     device = HostDevice()
     latency = MeasuredLatency(device, protocol, form, seed, workdir / 'latency')
     multiplier = equal_multiplier(seed, found, latency)

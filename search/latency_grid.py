@@ -10,11 +10,12 @@ benchmark.block_table writes. Widths between measured ones are fitted, so some d
 --space all parts of the search space around the network are measured instead (search/space.py).
 """
 
-import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
+from ml_collections import config_flags
 
 from benchmark import block_table, measuring_flags
 from benchmark.blocks.parts import SCHEMES, Part
@@ -29,6 +30,7 @@ from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import load_model_spec
 from search.latency.form import FileForm
 from search.space import Space
+from search.space_parts import space_parts
 from search.widths import drawn, narrowest
 from train import cli
 
@@ -40,7 +42,12 @@ def define_flags() -> None:
     """Defines the flags."""
     define_network_flags()
     flags.DEFINE_integer('networks', 24, 'Networks whose widths are drawn.', lower_bound=1)
-    flags.DEFINE_bool('space', False, "All parts of the NAS space around the network, MnasNet's.")
+    flags.DEFINE_bool('space', False, 'All parts of the NAS space around the network.')
+    config_flags.DEFINE_config_file(
+        'search',
+        os.path.join(os.path.dirname(__file__), 'settings.py'),
+        "Of --space: its choices, MnasNet's, can be set by --search.space.NAME=VALUE.",
+    )
     define_device_flags()
     define_protocol_flags()
     flags.DEFINE_string('output', None, 'Folder for files and table.', required=True)
@@ -67,7 +74,8 @@ def main() -> None:
     seeds = [load_model_spec(name) for name in FLAGS.seed_model]
     form = read_form()
     if FLAGS.space:
-        parts = [part for seed in seeds for part in space_parts(Space(seed), form)]
+        choices = dict(FLAGS.search.space)
+        parts = [part for seed in seeds for part in space_parts(Space(seed, choices), form)]
     else:
         parts = grid_parts(seeds, form, FLAGS.networks, FLAGS.lowest)
     device = open_device()
@@ -109,26 +117,6 @@ def grid_parts(
         for spec in (seed, narrowest(seed, lowest), *drawn(seed, networks, lowest, SEED))
     ]
     return list(dict.fromkeys(part for spec in specs for part in form.parts(spec)))
-
-
-def space_parts(space: Space, form: FileForm) -> list[Part]:
-    """The parts of all networks of a space, each once.
-
-    A block depends on its own stage and on the width of the one before, and the head on the width
-    of the last: so every stage is varied with the width before it, the others staying as they are.
-    """
-    numbers = [int(d.name.partition('/')[0].removeprefix('stage_')) for d in space.decisions]
-    found: dict[Part, None] = {}
-    for stage in range(1, len(space.stages) + 1):
-        ranges = [
-            range(len(decision.options))
-            if number == stage or decision.name == f'stage_{stage - 1}/width'
-            else range(1)
-            for number, decision in zip(numbers, space.decisions, strict=True)
-        ]
-        for architecture in itertools.product(*ranges):
-            found.update(dict.fromkeys(form.parts(space.spec(architecture))))
-    return list(found)
 
 
 if __name__ == '__main__':

@@ -40,8 +40,8 @@ def define_flags() -> None:
     flags.DEFINE_string('latency', None, f'What networks take: {EXPECTED}.', required=True)
     flags.DEFINE_enum('scheme', 'float32', SCHEMES, 'Of the files whose latency counts.')
     flags.DEFINE_string('dataset', None, 'As of train.main.', required=True)
-    flags.DEFINE_string('data_dir', '', 'Where TFDS keeps prepared datasets.')
-    flags.DEFINE_integer('resolution', 224, 'Side of the input in pixels.')
+    flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
+    flags.DEFINE_integer('resolution', None, "Side of the input in pixels; else the config's.")
     flags.DEFINE_string(
         'seed_run', '', 'NetAdapt: a run that has trained the seed; else it is now.'
     )
@@ -68,9 +68,11 @@ def define_flags() -> None:
 def main() -> None:
     """Flags to one call."""
     config = FLAGS.config
-    config.model.name = FLAGS.seed_model
-    config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
-    config.data.dataset, config.data.data_dir = FLAGS.dataset, FLAGS.data_dir
+    config.model.name, config.data.dataset = FLAGS.seed_model, FLAGS.dataset
+    if FLAGS.resolution is not None:
+        config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
+    if FLAGS.data_dir is not None:
+        config.data.data_dir = FLAGS.data_dir
     _check(config)
     protocol, workdir = read_protocol(), Path(FLAGS.workdir)
     cli.import_tensorflow()
@@ -79,7 +81,7 @@ def main() -> None:
     from train.prepare import prepare
 
     run = prepare(config, None).run
-    form = FileForm(FLAGS.resolution, len(run.labels), FLAGS.scheme)
+    form = FileForm(config.model.resolution[0], len(run.labels), FLAGS.scheme)
     with contextlib.ExitStack() as stack:
         device = None
         if FLAGS.latency in MEASURED:
@@ -100,6 +102,9 @@ def _check(config: ConfigDict) -> None:
     """Refuses what would be passed over in silence."""
     if config.task != 'classification':
         raise ValueError(f'config.task is {config.task!r}; a search trains classification only')
+    height, width = config.model.resolution
+    if height != width:
+        raise ValueError(f'the resolution is {height}×{width}; a search takes square images only')
     if config.init.source or config.distill.weight:
         raise ValueError(
             'config.init.source and config.distill are not for a search, whose networks start from '

@@ -10,12 +10,14 @@ same command goes on with those that are left.
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from mobilenet_v3.spec import BlockSpec, ConvSpec, ModelSpec
+from search.header import begin
 from search.landscape import Landscape
 from search.latency.model import MAdds
 from search.sampling import child_of, reward
@@ -74,14 +76,17 @@ def main() -> None:
     cli.import_tensorflow()
     from configs import small_data
     from search.trials.training import Training
+    from train.data.source import open_source
 
     config = small_data.get_config()
     config.data.dataset = FLAGS.dataset
     config.model.resolution = (RESOLUTION, RESOLUTION)
     config.schedule.learning_rate = LEARNING_RATE
     config.schedule.warmup_epochs = 0.1
-    outcomes = Outcomes(Path(FLAGS.workdir))
-    space = proxy_space()
+    workdir, space = Path(FLAGS.workdir), proxy_space()
+    open_source(config.data)  # a wrong name is told before the workdir is begun
+    begin(workdir, {'config': json.loads(config.to_json()), 'steps': FLAGS.steps})
+    outcomes = Outcomes(workdir)
     architectures = every_architecture(space.options)
     trials = [child_of(space.spec(each)) for each in architectures]
     training = Training(config.to_json(), FLAGS.steps, HOLDOUT, str(outcomes.folder))
@@ -152,4 +157,4 @@ def read_proxies(path: Path, options: Sequence[int], weight: float) -> Landscape
 
 
 if __name__ == '__main__':
-    cli.run(main, define_flags)
+    cli.run(main, define_flags, continues=True)

@@ -27,6 +27,7 @@ class Facts:
       seed_latency, target: in this unit.
       dataset: that networks were trained on.
       latency: where latencies are from.
+      judged_on: the images that accuracies are of.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Facts:
     target: float
     dataset: str
     latency: str
+    judged_on: str
 
 
 def write_page(
@@ -95,7 +97,7 @@ def adapt_page(folder: Path, seed: Point, steps: Sequence[Step], facts: Facts) -
     head = ['step', 'change', facts.unit, 'top-1', 'proposals', 'of them diverged']
     sections = [
         f'![path]({PATH})',
-        'Accuracies are of images held out of the training set, after the fine-tuning steps.',
+        f'Accuracies are of {facts.judged_on}, after the fine-tuning steps.',
         '## The choices',
         markdown_table(head, rows, left=2),
     ]
@@ -121,7 +123,7 @@ def _plot_path(path: Path, seed: Point, steps: Sequence[Step], facts: Facts) -> 
     axis.plot(
         *_plane([seed, *(step.chosen for step in steps)]), marker='o', color=_BLUE, label='chosen'
     )
-    _finish(axis, facts, 'top-1 on images held out')
+    _finish(axis, facts, f'top-1 on {facts.judged_on}')
     figure.tight_layout()
     save_figure(figure, path)
 
@@ -169,7 +171,7 @@ def _plot_samples(path: Path, samples: Sequence[Sample], facts: Facts) -> None:
         s=14,
     )
     figure.colorbar(points, ax=left, label='sample')
-    _finish(left, facts, 'top-1 on images held out')
+    _finish(left, facts, f'top-1 on {facts.judged_on}')
     rewards = [sample.judgement.reward for sample in samples]
     right.plot(rewards, '.', color=_GREY, label='a sample')
     sofar = [best(samples[: count + 1]).judgement.reward for count in range(len(samples))]

@@ -8,7 +8,9 @@ from search.algorithms.netadapt import Point, Step
 from search.report import Facts, adapt_page, sampling_page, write_page
 from search.sampling import Judgement, Sample
 
-FACTS = Facts('netadapt from small', 'ms', 1.0, 0.7, 'folder:photos', 'table:t.csv')
+FACTS = Facts(
+    'netadapt from small', 'ms', 1.0, 0.7, 'folder:photos', 'table:t.csv', 'images held out'
+)
 
 
 def point(name, latency, accuracy):

@@ -73,16 +73,10 @@ def sample(
     Args:
       strategy: the algorithm.
       judge: trains and measures architectures.
-      budget: samples in all.
-      batch: samples between two lessons.
+      budget: samples in all, at least 1.
+      batch: samples between two lessons, at least 1.
       on_batch: called with all samples after each batch.
-
-    Raises:
-      ValueError: budget or batch is below 1.
     """
-    for name, value in (('budget', budget), ('batch', batch)):
-        if value < 1:
-            raise ValueError(f'search.sampling.{name} is {value}; expected at least 1')
     samples: list[Sample] = []
     while len(samples) < budget:
         architectures = strategy.propose(min(batch, budget - len(samples)))

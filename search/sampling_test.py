@@ -33,12 +33,6 @@ def test_the_budget_is_spent_and_no_more():
     assert best(samples).judgement.reward == max(sum(s.architecture) for s in samples) / 10
 
 
-@pytest.mark.parametrize('values', [{'budget': 0, 'batch': 1}, {'budget': 1, 'batch': 0}])
-def test_nothing_to_spend_is_refused(values):
-    with pytest.raises(ValueError, match=r'search\.sampling\.\w+ is 0; expected at least 1'):
-        sample(RandomSearch((2,), 0), judge, **values)
-
-
 def test_equal_networks_are_trained_once():
     space, trained = Space(SPECS['small']), []
 

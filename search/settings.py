@@ -6,6 +6,8 @@
 The defaults are the paper's where it has one (§4).
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 from search.space import MNASNET
@@ -48,3 +50,23 @@ def get_config() -> ConfigDict:
     c.evolution.tournament = 10
     c.lock()
     return c
+
+
+def check(settings: ConfigDict) -> None:
+    """Sees that values are in range; what is not here is seen to where it is used.
+
+    Raises:
+      ValueError: one is not.
+    """
+    for field, expected, holds in (
+        ('netadapt.steps', 'at least 1', lambda value: value >= 1),
+        ('netadapt.rate', 'above 0', lambda value: value > 0),
+        ('sampling.budget', 'at least 1', lambda value: value >= 1),
+        ('sampling.batch', 'at least 1', lambda value: value >= 1),
+        ('sampling.epochs', 'above 0', lambda value: value > 0),
+        ('sampling.reward_weight', '0 or below', lambda value: value <= 0),
+    ):
+        part, name = field.split('.')
+        value = settings[part][name]
+        if not (math.isfinite(value) and holds(value)):
+            raise ValueError(f'search.{field} is {value}; expected {expected}')

@@ -194,9 +194,9 @@ def _check(choices: Mapping[str, Sequence]) -> None:
     known: dict[str, Any] = {
         'op': lambda o: o in RATIOS,
         'kernel': lambda o: isinstance(o, int) and o >= 1 and o % 2 == 1,
-        'se': lambda o: 0 <= o <= 1,
+        'se': lambda o: _is_number(o) and 0 <= o <= 1,
         'skip': lambda o: isinstance(o, bool),
-        'width': lambda o: o > 0,
+        'width': lambda o: _is_number(o) and o > 0,
         'layers': lambda o: isinstance(o, int),
     }
     for name, holds in known.items():
@@ -209,3 +209,7 @@ def _check(choices: Mapping[str, Sequence]) -> None:
         raise ValueError(
             f'the options of layers are {choices["layers"]}; expected one of at least 0'
         )
+
+
+def _is_number(option: object) -> bool:
+    return isinstance(option, int | float) and math.isfinite(option)

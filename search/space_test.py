@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -131,6 +132,8 @@ def test_architectures_of_other_spaces_are_refused():
         ({'op': ('conv',)}, r"'conv' is no option of op; expected such as \['separable'"),
         ({'kernel': (4,)}, '4 is no option of kernel'),
         ({'se': (2.0,)}, '2.0 is no option of se'),
+        ({'se': ('a',)}, "'a' is no option of se"),
+        ({'width': (math.inf,)}, 'inf is no option of width'),
         ({'width': ()}, r'the options of width are \(\); expected some, each once'),
         ({'layers': (0, 0)}, 'the options of layers are'),
         ({'layers': (-1,)}, 'expected one of at least 0'),

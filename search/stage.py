@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 from ml_collections import ConfigDict
 
 from mobilenet_v3.spec import ModelSpec
@@ -13,11 +14,15 @@ from mobilenet_v3.spec_file import to_dict
 from search.algorithms import evolution, nas, netadapt
 from search.algorithms.random_search import RandomSearch
 from search.channels.criteria import CRITERIA
+from search.header import begin
 from search.latency.choose import parse_target
 from search.latency.model import LatencyModel
+from search.latency.table import TableLatency
 from search.report import Facts, adapt_page, sampling_page, write_page
 from search.sampling import Judge, Sample, Strategy, best, sample
+from search.settings import check
 from search.space import Space
+from search.space_parts import space_parts
 from search.trials.seed import NAME, seed_outcome
 from search.trials.training import WEIGHTS, Training, open_judged
 from search.trials.trial import Outcome, Outcomes, Runner, Trial, run_trials
@@ -27,7 +32,7 @@ from train.run import Run
 from train.stop_signal import Stopped
 from train.trainer import Metrics
 
-SPEC, HEADER, LOG = 'spec.json', 'search.json', 'log.json'
+SPEC, LOG = 'spec.json', 'log.json'
 TRIALS, RETRAINED = 'trials', 'retrained'
 
 
@@ -80,6 +85,7 @@ def search(plan: Plan) -> str:
         search, or trials cannot be trained.
       Stopped: a signal stopped a training; the same plan goes on.
     """
+    check(plan.settings)
     seed_latency = plan.latency.predict(plan.seed)
     target = parse_target(plan.words['target'], seed_latency)
     facts = Facts(
@@ -89,6 +95,7 @@ def search(plan: Plan) -> str:
         target,
         plan.run.config.data.dataset,
         plan.words['latency'],
+        'images held out of the training set' if plan.holdout else 'the evaluation set',
     )
     find = _adapt if plan.algorithm == 'netadapt' else _sample
     found, page = find(plan, target, facts)
@@ -112,9 +119,10 @@ def _adapt(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
         )
     settings = netadapt.Settings(target, options.delta, options.lowest)
     netadapt.check_target(plan.seed, plan.latency, settings)  # before the seed is trained
-    _begin(plan)
-    outcomes = Outcomes(plan.workdir / TRIALS)
     source = open_judged(_data(plan.run.config), plan.holdout)
+    loop.check_batches(plan.run.config, source, tf.distribute.get_strategy())
+    _begin(plan, facts)
+    outcomes = Outcomes(plan.workdir / TRIALS)
     accuracy = seed_outcome(plan.run, source, outcomes, plan.words['seed_run']).accuracy
     seed = netadapt.Point(NAME, '', plan.seed, facts.seed_latency, accuracy)
     training = Training(
@@ -144,11 +152,14 @@ def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
     """The NAS controller or a baseline; what it found, and the page of its samples."""
     space = Space(plan.seed, dict(plan.settings.space))
     strategy = make_strategy(plan.algorithm, space.options, plan.settings)
-    _begin(plan)
+    if isinstance(plan.latency, TableLatency):
+        plan.latency.require(space_parts(space, plan.latency.form))
     options = plan.settings.sampling
-    outcomes = Outcomes(plan.workdir / TRIALS)
     config = short(plan.run.config, options.epochs)
     source = open_judged(_data(config), plan.holdout)
+    loop.check_batches(config, source, tf.distribute.get_strategy())
+    _begin(plan, facts)
+    outcomes = Outcomes(plan.workdir / TRIALS)
     steps = max(1, round(options.epochs * source.train.num_examples / config.train.batch_size))
     training = Training(config.to_json(), steps, plan.holdout, str(outcomes.folder))
 
@@ -220,37 +231,20 @@ def _data(config: ConfigDict) -> str:
 # Files
 
 
-def _begin(plan: Plan) -> None:
-    """Makes the workdir, or sees that it holds this search."""
-    header = json.loads(
-        json.dumps(
-            {
-                'algorithm': plan.algorithm,
-                'seed': to_dict(plan.seed),
-                'labels': plan.run.labels,
-                'config': json.loads(plan.run.config.to_json()),
-                'settings': json.loads(plan.settings.to_json()),
-                **plan.words,
-            }
-        )
+def _begin(plan: Plan, facts: Facts) -> None:
+    begin(
+        plan.workdir,
+        {
+            'algorithm': plan.algorithm,
+            'seed': to_dict(plan.seed),
+            'labels': plan.run.labels,
+            'config': json.loads(plan.run.config.to_json()),
+            'settings': json.loads(plan.settings.to_json()),
+            # Another table or correction would judge what is left of the search in another way.
+            'latency of the seed': facts.seed_latency,
+            **plan.words,
+        },
     )
-    path = plan.workdir / HEADER
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text(encoding='utf-8'))
-            differing = [name for name in header if known.get(name) != header[name]]
-        except (ValueError, AttributeError) as error:
-            raise ValueError(
-                f'{path} is no header of a search ({error}); use another --workdir'
-            ) from None
-        if differing:
-            raise ValueError(
-                f'{plan.workdir} holds another search, with another {", ".join(differing)}; give '
-                'the same values, or use another --workdir'
-            )
-        return
-    plan.workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, header)
 
 
 def _log(plan: Plan, entries: Sequence[Any]) -> None:

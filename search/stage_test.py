@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -5,7 +6,10 @@ import pytest
 from mobilenet_v3.spec_file import load_model_spec
 from search import settings as declared
 from search import stage
+from search.latency.form import FileForm
 from search.latency.model import MAdds
+from search.latency.table import TableLatency
+from search.latency.testing import make_table
 from search.trials.trial import OneByOne
 from train.prepare import prepare
 from train.run import load_trained
@@ -133,6 +137,43 @@ def test_a_target_out_of_reach_is_refused_before_the_seed_is_trained(make_plan):
     with pytest.raises(ValueError, match=r'below the .* of the narrowest network'):
         stage.search(plan)
     assert not (plan.workdir / 'trials').exists()
+
+
+@pytest.mark.parametrize('algorithm', ['netadapt', 'random'])
+def test_what_is_refused_leaves_no_search_behind(make_plan, trained, algorithm):
+    plan = make_plan(algorithm)
+    plan.run.config.train.batch_size = 4096
+    with pytest.raises(ValueError, match='more than the 6 training examples'):
+        stage.search(plan)
+    assert not plan.workdir.exists()
+
+
+def test_another_latency_of_the_seed_is_another_search(make_plan, trained):
+    plan = make_plan('random')
+    stage.search(plan)
+    changed = dataclasses.replace(plan, latency=MAdds(64, len(plan.run.labels)))
+    with pytest.raises(ValueError, match='with another latency of the seed;'):
+        stage.search(changed)
+
+
+def test_a_space_that_the_table_does_not_hold_is_told_before_anything_is_trained(
+    make_plan, trained, tmp_path
+):
+    plan = make_plan('random')
+    form = FileForm(32, len(plan.run.labels))
+    table = make_table(tmp_path / 'table.csv', form.parts(plan.seed))
+    with pytest.raises(ValueError, match=r'measure them: python -m search\.latency_grid --space'):
+        stage.search(dataclasses.replace(plan, latency=TableLatency(table, form)))
+    assert not trained
+
+
+def test_a_seed_from_elsewhere_is_judged_by_the_evaluation_set(make_plan, trained):
+    plan = make_plan('netadapt')
+    plan.words['seed_run'] = 'runs/seed'
+    stage.search(plan)
+    report = (plan.workdir / 'report.md').read_text()
+    assert 'Accuracies are of the evaluation set' in report
+    assert 'held out' not in report
 
 
 def test_an_unknown_criterion_is_refused(make_plan):

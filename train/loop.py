@@ -97,7 +97,7 @@ def _train(
     initial: Initial | None,
 ) -> tuple[Trainer, Metrics] | None:
     config = run_.config
-    _check_batches(config, source, strategy)
+    check_batches(config, source, strategy)
     saved = _find_checkpoint(run_, workdir, strategies.is_chief(strategy))
 
     _make_deterministic(config)
@@ -162,7 +162,12 @@ def _some_images(source: Source, task: Task) -> Iterator[tf.Tensor]:
         yield batch['image']
 
 
-def _check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.Strategy) -> None:
+def check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.Strategy) -> None:
+    """Sees that batches can be divided as asked, and that there are images for one.
+
+    Raises:
+      ValueError: they cannot, or there are not.
+    """
     replicas, parts = strategy.num_replicas_in_sync, config.train.parts
     for field, at_once in (('train', replicas * parts), ('eval', replicas)):
         size = config[field].batch_size

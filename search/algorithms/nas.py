@@ -95,9 +95,10 @@ class Controller:
 
 
 def _standardised(rewards: np.ndarray) -> np.ndarray:
-    """Rewards against their mean, in their standard deviations."""
-    spread = float(np.std(rewards)) or 1.0
-    return (rewards - np.mean(rewards)) / spread
+    """Rewards against their mean, in their standard deviations; equal ones teach nothing."""
+    if np.ptp(rewards) == 0:  # what rounding makes of their deviation is not 0
+        return np.zeros_like(rewards)
+    return (rewards - np.mean(rewards)) / np.std(rewards)
 
 
 def _by_logits(

@@ -97,7 +97,8 @@ class MeasuredLatency:
             return {}
         try:
             values = json.loads(path.read_text(encoding='utf-8'))
-            header, known = values['header'], {str(k): float(v) for k, v in values['ms'].items()}
+            header = dict(values['header'])
+            known = {str(k): float(v) for k, v in values['ms'].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f'{path} holds no measured latencies ({error!r}); remove it, and they are measured '

@@ -77,8 +77,9 @@ def test_figures_of_another_protocol_or_reference_are_refused(
         MeasuredLatency(device, PROTOCOL, FileForm(64, 3), narrow, tmp_path)
 
 
-def test_a_damaged_file_is_named(spec, device, tmp_path):
-    (tmp_path / FILE).write_text('{"header": {}, "ms": 1}')
+@pytest.mark.parametrize('content', ['{"header": {}, "ms": 1}', '{"header": 1, "ms": {}}'])
+def test_a_damaged_file_is_named(spec, device, tmp_path, content):
+    (tmp_path / FILE).write_text(content)
     with pytest.raises(ValueError, match=r'measured.json holds no measured latencies .*remove it'):
         MeasuredLatency(device, PROTOCOL, FORM, spec, tmp_path)
 

@@ -55,27 +55,37 @@ class TableLatency:
         net_ms = [self._net_ms(part) for part in parts]
         missing = [part for part, ms in zip(parts, net_ms, strict=True) if ms is None]
         if missing:
-            raise ValueError(self._missing(list(dict.fromkeys(missing))))
+            raise ValueError(self._told(list(dict.fromkeys(missing))))
         return overhead_ms + sum(ms for ms in net_ms if ms is not None)
 
-    def missing(self, specs: Iterable[ModelSpec]) -> list[Part]:
-        """The parts of networks that the table cannot tell, each once."""
-        parts = dict.fromkeys(part for spec in specs for part in self.form.parts(spec))
-        return [part for part in parts if self._net_ms(part) is None]
+    def require(self, parts: Iterable[Part]) -> None:
+        """Sees that all parts of a search space can be told, before one of its networks is trained.
+
+        Raises:
+          ValueError: some cannot; the message names them, and the command that measures all.
+        """
+        missing = self.missing(parts)
+        if missing:
+            raise ValueError(self._told(missing, '--space '))
+
+    def missing(self, parts: Iterable[Part]) -> list[Part]:
+        """Those that the table cannot tell, each once."""
+        return [part for part in dict.fromkeys(parts) if self._net_ms(part) is None]
 
     def _net_ms(self, part: Part) -> float | None:
         row = self.table.rows.get(part)
         return self._fits.net_ms(part) if row is None else self.table.net_ms(part)
 
-    def _missing(self, parts: list[Part]) -> str:
+    def _told(self, parts: list[Part], space: str = '') -> str:
         others = f' (and {len(parts) - _NAMED} more)' if len(parts) > _NAMED else ''
         named = '; '.join(map(str, parts[:_NAMED]))
         folder = self.table.path.parent
         command = (
-            f'python -m search.latency_grid --seed_model=NETWORK --resolution={self.form.resolution} '
+            f'python -m search.latency_grid {space}--seed_model=NETWORK '
+            f'--resolution={self.form.resolution} '
             f'--num_classes={self.form.num_classes} --scheme={self.form.scheme} --output={folder}'
         )
-        if len(parts) <= _MEASURED:
+        if len(parts) <= _MEASURED and not space:
             command = (
                 f'{measuring_command(parts, folder, self.table.threads)} or, with many widths of a '
                 f'network at once: {command}'

@@ -11,6 +11,8 @@ from search.latency.form import FileForm
 from search.latency.table import TableLatency
 from search.latency.testing import OVERHEAD_MS, by_work, make_table
 from search.latency_grid import grid_parts
+from search.space import Space
+from search.space_parts import space_parts
 from search.widths import drawn, narrowest
 
 FORM = FileForm(64, 10)
@@ -38,7 +40,7 @@ def test_widths_between_measured_ones_are_fitted(grid):
     for spec in drawn(SPECS['small'], 20, 0.25, seed=5):
         assert not set(FORM.parts(spec)) <= set(grid.rows)
         assert latency.predict(spec) == pytest.approx(expected_ms(spec), rel=0.02)
-    assert latency.missing(drawn(SPECS['small'], 20, 0.25, seed=5)) == []
+        latency.require(FORM.parts(spec))
 
 
 def test_missing_parts_are_named_with_the_command_that_measures_them(tmp_path):
@@ -50,16 +52,22 @@ def test_missing_parts_are_named_with_the_command_that_measures_them(tmp_path):
     command = re.search(
         r'python -m benchmark.block_table --parts=(\S+) --output=(\S+)', str(e.value)
     )
-    assert [part_of(key) for key in command[1].split(',')] == latency.missing([other])
+    assert [part_of(key) for key in command[1].split(',')] == latency.missing(FORM.parts(other))
     assert command[2] == str(tmp_path)
 
 
 def test_widths_beyond_the_measured_ones_are_missing(grid):
     latency = TableLatency(grid, FORM)
     narrow = narrowest(SPECS['small'], 0.0)
-    assert latency.missing([narrow])
+    assert latency.missing(FORM.parts(narrow))
     with pytest.raises(ValueError, match='nor enough of such parts with other widths'):
         latency.predict(narrow)
+
+
+def test_a_space_whose_parts_are_missing_is_told_with_the_command_for_all_of_it(grid):
+    latency = TableLatency(grid, FORM)
+    with pytest.raises(ValueError, match=r'measure them: python -m search\.latency_grid --space'):
+        latency.require(space_parts(Space(SPECS['small']), FORM))
 
 
 def test_a_correction_applies_to_the_sum_and_the_weights(grid):

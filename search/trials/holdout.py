@@ -2,19 +2,21 @@
 for the networks that it finds.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from train.data.source import Source, Split, shuffled_in_memory
 
-_BUFFER = 16384  # encoded examples, as `config.data.shuffle_buffer`
 
-
-def hold_out(source: Source, every: int) -> Source:
+def hold_out(source: Source, every: int, buffer: int) -> Source:
     """The source with every n-th training example for evaluation, and the others for training.
 
     Args:
       source: a dataset.
       every: n; 0 leaves the source as it is.
+      buffer: `config.data.shuffle_buffer`, for datasets that come as a stream.
 
     Raises:
       ValueError: n is 1 or below 0, or larger than the training set.
@@ -27,18 +29,21 @@ def hold_out(source: Source, every: int) -> Source:
             f'search.holdout is {every}; expected 0, or 2 to the {total} training examples of '
             f'{source.name}: every n-th is held out'
         )
-    held = -(-total // every)
-
-    def examples(is_held: bool) -> tf.data.Dataset:
-        numbered = source.train.examples().enumerate()
-        chosen = numbered.filter(lambda number, _: tf.equal(number % every == 0, is_held))
-        return chosen.map(lambda _, example: example)
-
+    held, left = range(0, total, every), [n for n in range(total) if n % every]
+    subset = source.train.subset
+    if subset is not None:
+        train, val = subset(left), subset(held)
+    else:
+        train = _streamed(source, len(left), lambda number: number % every != 0, buffer)
+        val = _streamed(source, len(held), lambda number: number % every == 0, buffer)
     # The few that are held are read often.
-    val = Split(held, examples(True).cache, shuffled_in_memory(examples(True), held, _BUFFER))
-    train = Split(
-        total - held,
-        lambda: examples(False),
-        shuffled_in_memory(examples(False), total - held, _BUFFER),
-    )
+    val = dataclasses.replace(val, examples=val.examples().cache)
     return Source(source.name, source.labels, train, val)
+
+
+def _streamed(
+    source: Source, count: int, chosen: Callable[[tf.Tensor], tf.Tensor], buffer: int
+) -> Split:
+    numbered = source.train.examples().enumerate().filter(lambda number, _: chosen(number))
+    examples = numbered.map(lambda _, example: example)
+    return Split(count, lambda: examples, shuffled_in_memory(examples, count, buffer))

@@ -49,7 +49,7 @@ class OnRay:
         if not ray.is_initialized():
             self._start()
         remote = ray.remote(num_cpus=1, max_retries=0)(_train)
-        waiting = {remote.remote(train, trial): (trial, 1) for trial in trials}
+        waiting = {remote.remote(train, trial, os.getcwd()): (trial, 1) for trial in trials}
         while waiting:
             (done, *_), _ = ray.wait(list(waiting))
             trial, attempt = waiting.pop(done)
@@ -61,7 +61,7 @@ class OnRay:
                 if attempt == ATTEMPTS:
                     problem = reason(error)
                     raise ValueError(in_words([(trial, problem)], ATTEMPTS)) from error
-                waiting[remote.remote(train, trial)] = trial, attempt + 1
+                waiting[remote.remote(train, trial, os.getcwd())] = trial, attempt + 1
                 continue
             outcomes.put(trial, outcome)
             yield trial, outcome
@@ -83,5 +83,6 @@ class OnRay:
             self._ray.init(num_cpus=self._workers, include_dashboard=False, **options)
 
 
-def _train(train: TrainFn, trial: Trial) -> Outcome:
+def _train(train: TrainFn, trial: Trial, directory: str) -> Outcome:
+    os.chdir(directory)  # paths may be relative to it; a cluster's workers start elsewhere
     return train(trial)

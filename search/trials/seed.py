@@ -1,5 +1,6 @@
 """The network that NetAdapt starts from: trained here, or by a run of train.main."""
 
+import dataclasses
 import os
 import time
 
@@ -53,19 +54,27 @@ def seed_outcome(run: Run, source: Source, outcomes: Outcomes, seed_run: str) ->
 
 def _read(run: Run, source: Source, workdir: str) -> Trainer:
     saved = newest(workdir)
-    theirs = Run.from_state(saved.state)
-    if _layers(theirs.spec) != _layers(run.spec) or theirs.labels != run.labels:
+    try:
+        theirs = Run.from_state(saved.state)
+    except (KeyError, TypeError) as e:
+        raise ValueError(f'{saved.path} is no checkpoint of a run: no {e}') from None
+    differing = _differing(theirs.spec, run.spec)
+    if differing or theirs.labels != run.labels:
+        fields = f' ({", ".join(differing)} differ)' if differing else ''
         raise ValueError(
             f'--seed_run={workdir} has trained {theirs.spec.name} for {len(theirs.labels)} classes; '
-            f'expected {run.spec.name} for the {len(run.labels)} of the dataset'
+            f'expected {run.spec.name}{fields} for the {len(run.labels)} of the dataset'
         )
     trainer = make_trainer(run, source, steps=1)
     variables = tf.train.Checkpoint(
         model=trainer.model, averaged=trainer.averaged, optimizer=trainer.optimizer
     )
-    variables.read(saved.variables).expect_partial()
+    variables.read(saved.variables).assert_existing_objects_matched().expect_partial()
     return trainer
 
 
-def _layers(spec: ModelSpec) -> tuple:
-    return spec.stem, spec.blocks, spec.last, spec.features
+def _differing(theirs: ModelSpec, ours: ModelSpec) -> list[str]:
+    """The fields of two networks that differ, but for those that change no weight's meaning."""
+    fields = {field.name for field in dataclasses.fields(ModelSpec)}
+    fields -= {'name', 'dropout', 'batch_norm_momentum'}
+    return sorted(name for name in fields if getattr(theirs, name) != getattr(ours, name))

@@ -87,7 +87,8 @@ def settling(spec: ModelSpec, steps: int) -> ModelSpec:
 @functools.lru_cache(maxsize=2)
 def open_judged(data: str, holdout: int) -> Source:
     """The dataset of a config's `data` part, as JSON, with images held out; opened once a process."""
-    return hold_out(open_source(ConfigDict(json.loads(data))), holdout)
+    config = ConfigDict(json.loads(data))
+    return hold_out(open_source(config), holdout, config.shuffle_buffer)
 
 
 def make_trainer(run: Run, source: Source, steps: int) -> Trainer:
@@ -102,8 +103,9 @@ def make_trainer(run: Run, source: Source, steps: int) -> Trainer:
 def train_and_judge(trainer: Trainer, source: Source, steps: int) -> float | None:
     """Takes steps; the averaged weights' accuracy then, or None where the loss diverged."""
     config = trainer.task.config
+    at_once = config.train.batch_size // config.train.parts
     batches = pipeline.train_batches(
-        source.train, trainer.task, batch_size=config.train.batch_size, seed=config.seed
+        source.train, trainer.task, batch_size=at_once, seed=config.seed
     )
     iterator = iter(batches)
     for step in range(0, steps, STEPS_AT_ONCE):
@@ -164,7 +166,7 @@ def read_state(folder: Path) -> tuple[Arrays, ModelSpec]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         spec = from_dict(json.loads(arrays.pop('spec').tobytes()))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f'the weights of a trial cannot be read from {path}: {error}; remove its folder, and it '
             'is trained again'

@@ -137,9 +137,13 @@ def labels_of(split):
     return [int(example['label']) for example in split.examples()]
 
 
-def test_held_out_images_are_not_trained_on(tiny_config):
+@pytest.mark.parametrize('streamed', [False, True])
+def test_held_out_images_are_not_trained_on(tiny_config, streamed):
     source = open_source(tiny_config().data)
-    judged = hold_out(source, 3)
+    if streamed:
+        train = dataclasses.replace(source.train, subset=None)
+        source = dataclasses.replace(source, train=train)
+    judged = hold_out(source, 3, buffer=100)
     assert (judged.train.num_examples, judged.val.num_examples) == (6, 4)
     every = labels_of(source.train)
     assert labels_of(judged.val) == every[::3]
@@ -149,14 +153,43 @@ def test_held_out_images_are_not_trained_on(tiny_config):
     assert not images & {bytes(e['image'].numpy()) for e in judged.val.examples()}
 
 
+def test_what_is_left_of_a_sorted_folder_is_shuffled_as_a_whole(tiny_config):
+    source = open_source(tiny_config().data)  # three classes, one after the other
+    judged = hold_out(source, 3, buffer=1)
+    shuffled = judged.train.shuffled(0, 0).take(6)
+    assert [int(example['label']) for example in shuffled] != sorted(labels_of(judged.train))
+
+
+def test_a_background_shifts_the_labels_of_what_is_left(tiny_config):
+    plain = tiny_config().data
+    config = tiny_config().data
+    config.background = True
+    left, shifted = (hold_out(open_source(c), 3, buffer=100).train for c in (plain, config))
+    assert labels_of(shifted) == [label + 1 for label in labels_of(left)]
+
+
+def test_a_batch_in_parts_is_the_same_batch(tiny_config, spec):
+    """The logits' bias moves by the mean over the batch, however many parts it comes in."""
+    moves = []
+    for parts in (1, 2):
+        config = tiny_config()
+        config.train.parts = parts
+        source = open_source(config.data)
+        trainer = make_trainer(Run(config, spec, source.labels), source, 1)
+        training.train_and_judge(trainer, source, 1)
+        bias = trainer.model.trainable_weights[-1]
+        moves.append(trainer.optimizer.get_slot(bias, 'momentum').numpy())
+    assert np.linalg.norm(moves[1]) == pytest.approx(np.linalg.norm(moves[0]), rel=0.3)
+
+
 def test_nothing_is_held_out_where_none_is_asked_for(tiny_config):
     source = open_source(tiny_config().data)
-    assert hold_out(source, 0) is source
+    assert hold_out(source, 0, buffer=100) is source
     for every in (1, -2, 11):
         with pytest.raises(
             ValueError, match=f'search.holdout is {every}; expected 0, or 2 to the 10'
         ):
-            hold_out(source, every)
+            hold_out(source, every, buffer=100)
 
 
 def test_a_training_reaches_processes_as_plain_values(tiny_config, tmp_path):

@@ -71,7 +71,7 @@ class Outcomes:
             return None
         try:
             values = json.loads(path.read_text(encoding='utf-8'))
-            outcome = Outcome(values['accuracy'], values['seconds'])
+            outcome = Outcome(_fraction(values['accuracy']), float(values['seconds']))
             known = values['parent'], values['spec']
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -164,3 +164,12 @@ def _plain(spec: ModelSpec) -> dict:
     """Of a spec, as JSON gives it back; whatever it is called."""
     values: dict = json.loads(json.dumps({**to_dict(spec), 'name': ''}))
     return values
+
+
+def _fraction(accuracy: object) -> float | None:
+    """Raises ValueError where it is neither in [0, 1] nor None."""
+    if accuracy is None:
+        return None
+    if not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
+        raise ValueError(f'accuracy is {accuracy!r}; expected in [0, 1]')
+    return float(accuracy)

@@ -48,7 +48,10 @@ def test_an_outcome_of_another_network_is_refused(outcomes):
             outcomes.of(other)
 
 
-@pytest.mark.parametrize('content', ['{"accuracy": 0.', '[]', '{"accuracy": 0.5}'])
+@pytest.mark.parametrize(
+    'content',
+    ['{"accuracy": 0.', '[]', '{"accuracy": 0.5}', '{"accuracy": "0.5", "seconds": 1}'],
+)
 def test_a_damaged_outcome_is_named(outcomes, content):
     outcomes.put(TRIALS[0], Outcome(0.5))
     (outcomes.folder / 'one' / 'outcome.json').write_text(content)

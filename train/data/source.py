@@ -3,8 +3,9 @@
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
@@ -35,12 +36,14 @@ class Split:
       shuffled: makes the same for training: endless, in an order that `seed` determines, another
         one each epoch. Given the number of examples to skip, without decoding them.
       most_boxes: that an example has, 0 where that is not known beforehand or there are none.
+      subset: makes a split of some of the examples, by their numbers; None where they are a stream.
     """
 
     num_examples: int
     examples: Callable[[], tf.data.Dataset]
     shuffled: Callable[[int, int], tf.data.Dataset]
     most_boxes: int = 0
+    subset: Callable[[Sequence[int]], 'Split'] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,16 +177,24 @@ def shuffled_in_memory(
 
 def listed_split(num_examples: int, read: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Split:
     """A split whose examples `read` makes of their numbers, as those of lists of files."""
-    numbers = tf.data.Dataset.range(num_examples)
 
+    def subset(numbers: Sequence[int]) -> Split:
+        chosen = tf.data.Dataset.from_tensor_slices(np.asarray(numbers, np.int64))
+        return _numbered(chosen, len(numbers), read)
+
+    whole = _numbered(tf.data.Dataset.range(num_examples), num_examples, read)
+    return dataclasses.replace(whole, subset=subset)
+
+
+def _numbered(
+    numbers: tf.data.Dataset, count: int, read: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+) -> Split:
     def shuffled(seed: int, skip: int) -> tf.data.Dataset:
         # Numbers are shuffled, not images: the whole of any folder, and skipping costs nothing.
-        order = numbers.shuffle(num_examples, seed=seed, reshuffle_each_iteration=True)
+        order = numbers.shuffle(count, seed=seed, reshuffle_each_iteration=True)
         return order.repeat().skip(skip).map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
-    return Split(
-        num_examples, lambda: numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE), shuffled
-    )
+    return Split(count, lambda: numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE), shuffled)
 
 
 def with_background(source: Source) -> Source:
@@ -203,10 +214,12 @@ def shifted(split: Split) -> Split:
     def shift(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {**raw, 'label': raw['label'] + 1}
 
+    subset = split.subset
     return dataclasses.replace(
         split,
         examples=lambda: split.examples().map(shift),
         shuffled=lambda seed, skip: split.shuffled(seed, skip).map(shift),
+        subset=subset and (lambda numbers: shifted(subset(numbers))),
     )
 
 

@@ -2,8 +2,8 @@ import numpy as np
 
 from mobilenet_v3.tables import SPECS
 from search.latency.form import FileForm
-from search.latency_grid import space_parts
 from search.space import MNASNET, Space, draw
+from search.space_parts import space_parts
 
 FORM = FileForm(64, 10)
 
