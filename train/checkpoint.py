@@ -12,9 +12,16 @@ import sys
 
 import tensorflow as tf
 
-STATE_FILE = 'state.json'
+STATE_FILE, INDEX = 'state.json', 'variables.index'
 _NAME = re.compile(r'step_(\d{8})')
 _FORMAT = 1
+# What a worker that is gone does to the others.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +76,19 @@ def save(
         if not write:
             return
         sums = {name: _sha256(os.path.join(temporary, name)) for name in os.listdir(temporary)}
+        if INDEX not in sums:
+            raise OSError('TensorFlow wrote the variables on another machine')
+        content = {'format': _FORMAT, 'sha256': sums, **state}
         with open(os.path.join(temporary, STATE_FILE), 'w', encoding='utf-8') as file:
-            json.dump({'format': _FORMAT, 'sha256': sums, **state}, file, indent=1)
+            json.dump({**content, 'state_sha256': _sum_of(content)}, file, indent=1)
         for name in os.listdir(temporary):
             _flush(os.path.join(temporary, name))
+        _flush(temporary)
         shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
         os.rename(temporary, final)
         _flush(folder)
+    except _LOST:  # another worker: reading the variables asks all of them
+        raise
     except (tf.errors.OpError, OSError) as e:
         reason = e.message.splitlines()[0] if isinstance(e, tf.errors.OpError) else e
         raise OSError(
@@ -152,11 +165,23 @@ def _read_state(path: str) -> dict:
         raise ValueError(f'{STATE_FILE} is of another program or version')
     if os.path.basename(path) != _name(state['step']):
         raise ValueError(f'{STATE_FILE} says step {state["step"]}')
+    # Checkpoints of before it was written have no sum of their state.
+    if state.pop('state_sha256', expected := _sum_of(state)) != expected:
+        raise ValueError(f'{STATE_FILE} was changed')
     for name, expected in sums.items():
         file_path = os.path.join(path, os.path.basename(name))
-        if not os.path.isfile(file_path) or _sha256(file_path) != expected:
-            raise ValueError(f'{name} is missing, truncated or changed')
+        try:
+            found = _sha256(file_path)
+        except OSError as e:
+            raise ValueError(f'{name} cannot be read: {e}') from None
+        if found != expected:
+            raise ValueError(f'{name} is truncated or changed')
     return state
+
+
+def _sum_of(state: dict) -> str:
+    values = {name: value for name, value in state.items() if name != 'state_sha256'}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: str) -> str:

@@ -67,6 +67,7 @@ class Session:
         self._write = strategies.is_chief(trainer.strategy)
         self._agreement = Agreement(trainer.strategy)
         state = saved or {'step': 0}
+        self._agreement.check_same('step of the checkpoint', state['step'])
         self._start_step = self._step = state['step']
         self._saved_step = state['step'] if saved else None
         # The last checkpoint that was not due to a signal; runs of before it was noted had one.
@@ -108,7 +109,10 @@ class Session:
         if self._owes_evaluation:
             self._evaluate()
         if self._divergence.on_nan == 'rollback' and self._scheduled_step is None:
-            self._save()  # so that there is something to go back to
+            # There must be something to go back to.
+            if self._saved_step is None:
+                self._save()
+            self._scheduled_step = self._saved_step
         iterator = self._train_iterator()
         while self._step < clock.total_steps and not self.best.is_over:
             count = clock.steps_at_once(self._step, trainer.stages.steps_left(self._step))
@@ -203,14 +207,17 @@ class Session:
 
     def _go_back(self, problem: str) -> None:
         """To the last checkpoint on schedule, from where the learning rate is lower; or stops."""
-        self._divergence.go_back(problem, self._scheduled_step, self._workdir)
-        saved = checkpoint.latest(checkpoint_folder(self._workdir), self._scheduled_step)
+        rolls = self._divergence.on_nan == 'rollback'
+        last = self._scheduled_step if rolls else self._saved_step
+        self._divergence.go_back(problem, last, self._workdir)
+        saved = checkpoint.latest(checkpoint_folder(self._workdir), last)
         if saved is None:
             raise ValueError(f'{problem}; its checkpoints in {self._workdir} are gone')
         trainer = self._trainer
         trainer.checkpoint.read(saved.variables).assert_consumed()
         trainer.slow_down(self._divergence.rate_factor)
         self._step = self._saved_step = self._scheduled_step = saved.state['step']
+        self._agreement.check_same('step of the checkpoint', self._step)
         self._mean_loss = _MeanLoss(**saved.state.get('mean_loss', {}))
         self._log.go_back(self._step)
         self._log.say(

@@ -9,7 +9,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Notes SIGINT and SIGTERM, so that a run saves between two steps; a second one interrupts.
+    """Notes SIGINT and SIGTERM, so that a run saves between two steps; a second SIGINT interrupts.
 
     Args:
       at_once: there is nothing to save yet: `Stopped` is raised wherever the program is.
@@ -33,7 +33,9 @@ class StopSignal:
 
     def _note(self, number: int, frame: object) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return  # launchers send it to a process and to its group
         self.requested = True
         if self.at_once:
             raise Stopped

@@ -132,6 +132,37 @@ def test_replicas_that_take_their_batches_in_parts_move_as_one_device(
     assert losses(tmp_path / 'run') == pytest.approx(losses(tmp_path / 'one'), rel=1e-4)
 
 
+# Losses that go by the number of objects or pixels, of a batch on one device and on two, one of which
+# has nearly all that count.
+BY_COUNT = """
+import tensorflow as tf
+from train.replicas import images_by_counted
+
+cpu = tf.config.list_physical_devices('CPU')[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+summed, counted = [3.0, 5.0, 7.0, 11.0], [90.0, 8.0, 0.0, 0.0]
+loss = lambda summed, counted: tf.reduce_sum(
+    summed * images_by_counted(tf.cast(tf.shape(summed)[0], tf.float32), tf.reduce_sum(counted))
+) / 4
+one = loss(tf.constant(summed), tf.constant(counted))
+strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+share = lambda values: strategy.experimental_distribute_values_from_function(
+    lambda context: tf.constant(values[2 * context.replica_id_in_sync_group :][:2])
+)
+shares = tf.function(lambda *given: strategy.run(loss, given))(share(summed), share(counted))
+print(float(one), float(strategy.reduce('SUM', shares, axis=None)))
+"""
+
+
+@pytest.mark.slow
+def test_losses_by_what_counts_go_by_that_of_all_replicas(run_python, tmp_path):
+    result = run_python('-c', BY_COUNT, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    one, two = map(float, result.stdout.split())
+    assert one == pytest.approx(26 / 98)
+    assert two == pytest.approx(one)
+
+
 @pytest.mark.slow
 def test_replicas_evaluate_every_example_once(mirrored):
     printed, _ = mirrored

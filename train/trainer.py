@@ -29,9 +29,12 @@ class Trainer:
         config = task.config
         self.task, self.strategy = task, strategy
         self.model, self.averaged = task.build_for_training(), task.build()
-        # Where training has a network of another size than evaluation, one more for its weights.
+        # Evaluation has networks of its own where training's is of another size, and where each
+        # replica has BN statistics of its own: what is evaluated is their mean, as in a checkpoint.
+        alone = strategy.num_replicas_in_sync == 1
         same = _shapes(self.model) == _shapes(self.averaged)
-        self._raw = self.model if same else task.build()
+        self._raw = self.model if same and alone else task.build()
+        self._judged = self.averaged if alone else task.build()
         if all(device.device_type == 'CPU' for device in tf.config.list_logical_devices()):
             use_cpu_kernels(self.model)
         if config.train.sync_batch_norm:
@@ -74,9 +77,10 @@ class Trainer:
 
     def evaluate(self, evaluator: Evaluator) -> Metrics:
         """Metrics of the raw and of the averaged weights."""
-        if self._raw is not self.model:
-            _copy(self.model, self._raw)
-        return {'raw': evaluator.run(self._raw), 'averaged': evaluator.run(self.averaged)}
+        for ours, judged in ((self.model, self._raw), (self.averaged, self._judged)):
+            if judged is not ours:
+                _copy(ours, judged)
+        return {'raw': evaluator.run(self._raw), 'averaged': evaluator.run(self._judged)}
 
     def start_from(self, averaged: tf_keras.Model) -> None:
         """Begins with the weights of a network of the size of evaluation."""

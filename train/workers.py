@@ -46,10 +46,11 @@ def make_workers(tf_config: str, timeout: float) -> tf.distribute.MultiWorkerMir
     """
     try:
         config = json.loads(tf_config)
-        workers, me = config['cluster']['worker'], config['task']
-        me['type'], me['index']
-        if set(config['cluster']) == {'worker'} and me['type'] == 'worker':
-            _meet([str(address) for address in workers], int(me['index']), timeout)
+        cluster, me = config['cluster'], config['task']
+        chiefs = [str(address) for address in cluster.get('chief', [])]
+        workers = [str(address) for address in cluster['worker']]
+        place = {'chief': 0, 'worker': len(chiefs)}[me['type']] + int(me['index'])
+        _meet([*chiefs, *workers], place, timeout)
         message = f'the workers of TF_CONFIG met, but did not connect in {CONNECT_SECONDS} s'
         with _watchdog(CONNECT_SECONDS, message):
             return tf.distribute.MultiWorkerMirroredStrategy()
@@ -77,11 +78,30 @@ class Agreement:
         def count(mine: tf.Tensor) -> tf.Tensor:
             return strategy.reduce('SUM', strategy.run(lambda: mine), axis=None)
 
-        self._count = count
+        self._count, self._replicas = count, strategy.num_replicas_in_sync
 
     def anyone(self, mine: bool) -> bool:
         """Whether this process or another worker says yes; all of them ask at the same time."""
-        return mine if self.is_alone else bool(self._count(tf.constant(float(mine))) > 0)
+        return mine if self.is_alone else bool(self._sum(float(mine)) > 0)
+
+    def check_same(self, what: str, mine: int) -> None:
+        """Sees that a number is the same in all workers; all of them ask at the same time.
+
+        Raises:
+          ValueError: it is not, so that they do not see the same files.
+        """
+        if self.is_alone:
+            return
+        # Numbers are equal where their variance is 0; whole ones are exact up to 2^53.
+        total, squares = self._sum(float(mine)), self._sum(float(mine) ** 2)
+        if total**2 != squares * self._replicas:
+            raise ValueError(
+                f'the {what} is {mine} here and another in other workers; expected one --workdir, in a '
+                'folder that all of them share'
+            )
+
+    def _sum(self, mine: float) -> float:
+        return float(self._count(tf.constant(mine, tf.float64)))
 
 
 @contextlib.contextmanager

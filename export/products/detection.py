@@ -15,6 +15,7 @@ from train.data.pipeline import Batch
 from train.detection.box_coder import SCALES
 from train.detection.losses import matches
 from train.detection.suppression import MOST
+from train.replicas import images_by_counted
 from train.task import Task
 from train.tasks.detection import Detection
 
@@ -181,7 +182,7 @@ def _imitation(outputs: Heads, taught: Heads, batch: Batch, temperature: float) 
     found = tf.reduce_max(tf.sigmoid(taught['scores'][..., 1:]), axis=2)
     boxes = tf.reduce_sum(found * tf.reduce_mean(smooth, axis=2), axis=1)
     size = tf.cast(tf.shape(found)[0], tf.float32)
-    return (classes + boxes) * size / matches(batch['classes'])
+    return (classes + boxes) * images_by_counted(size, matches(batch['classes']))
 
 
 PRODUCTS = Products(

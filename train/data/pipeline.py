@@ -85,15 +85,19 @@ def eval_batches(
       batch_size: global; with a context the batches are the share of one replica.
       context: which of several input pipelines this is.
     """
-    examples = split.examples().map(task.eval_example, num_parallel_calls=tf.data.AUTOTUNE)
-    weights = tf.data.Dataset.range(split.num_examples).map(lambda _: 1.0)
-    weighted = tf.data.Dataset.zip((examples, weights)).map(lambda e, w: {**e, 'weight': w})
+    raw = split.examples()
     missing = -split.num_examples % batch_size
-    filling = weighted.take(1).map(lambda e: {**e, 'weight': tf.zeros([])}).cache()
-    filled = weighted.concatenate(filling.repeat(missing) if missing else filling.take(0))
+    padded = raw.concatenate(raw.take(1).cache().repeat(missing)) if missing else raw
+    numbered = padded.enumerate()
     if context is not None:
-        filled = filled.shard(context.num_input_pipelines, context.input_pipeline_id)
+        numbered = numbered.shard(context.num_input_pipelines, context.input_pipeline_id)
         batch_size = context.get_per_replica_batch_size(batch_size)
+
+    def example(number: tf.Tensor, raw: Batch) -> Batch:
+        weight = tf.cast(number < split.num_examples, tf.float32)
+        return {**task.eval_example(raw), 'weight': weight}
+
+    filled = numbered.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     ragged = any(not spec.shape.is_fully_defined() for spec in filled.element_spec.values())
     grouped = filled.padded_batch if ragged else filled.batch
     return (

@@ -167,10 +167,16 @@ def shuffled_in_memory(
     """
 
     def shuffled(seed: int, skip: int) -> tf.data.Dataset:
-        order = examples.shuffle(
-            min(num_examples, buffer), seed=seed, reshuffle_each_iteration=True
-        )
-        return order.repeat().skip(skip)
+        first, position = divmod(skip, num_examples)
+
+        def epoch(number: tf.Tensor) -> tf.data.Dataset:
+            # Each epoch has a seed, so that a run which continues reads no other epoch again. The
+            # seed of this function's graph goes with it; TensorFlow cannot compare 0 with a tensor.
+            tf.compat.v1.set_random_seed(1 + seed % (2**31 - 2))
+            order = examples.shuffle(min(num_examples, buffer), seed=number)
+            return order.skip(tf.where(number == first, tf.constant(position, tf.int64), 0))
+
+        return tf.data.Dataset.range(first, tf.int64.max).flat_map(epoch)
 
     return shuffled
 

@@ -44,5 +44,5 @@ def box_loss(codes: tf.Tensor, targets: tf.Tensor, classes: tf.Tensor) -> tf.Ten
 
 
 def matches(classes: tf.Tensor) -> tf.Tensor:
-    """How many anchors of the batch have an object; at least 1, as a divisor."""
-    return tf.maximum(tf.reduce_sum(tf.cast(classes > BACKGROUND, tf.float32)), 1.0)
+    """How many anchors of a batch have an object, a scalar."""
+    return tf.reduce_sum(tf.cast(classes > BACKGROUND, tf.float32))

@@ -15,6 +15,7 @@ from train.detection import coco
 from train.detection.losses import box_loss, focal_loss, matches
 from train.detection.matcher import match
 from train.detection.suppression import detections
+from train.replicas import images_by_counted
 
 Batch = dict[str, tf.Tensor]
 TRUTH = ('boxes', 'box_labels', 'valid', 'crowd')  # of a batch, what anchors are matched with
@@ -89,7 +90,8 @@ class Detection:
         that an image counts as much as what is in it. Source: `normalize_loss_by_num_matches`.
         """
         size = tf.cast(tf.shape(batch['classes'])[0], tf.float32)
-        return self._summed_loss(outputs, batch) * size / matches(batch['classes'])
+        factor = images_by_counted(size, matches(batch['classes']))
+        return self._summed_loss(outputs, batch) * factor
 
     def detections(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The detections of raw answers; see `train.detection.suppression`.

@@ -10,6 +10,7 @@ from mobilenet_v3.heads import SegmentationHead
 from mobilenet_v3.models import build_segmenter
 from mobilenet_v3.spec import ModelSpec, Size
 from train.data import augment, mask_augment
+from train.replicas import images_by_counted
 from train.segmentation.losses import count_pixels, pixel_losses, resize_logits
 from train.segmentation.scores import Scores, confusion_matrix
 
@@ -85,9 +86,9 @@ class Segmentation:
         """
         masks = batch['mask']
         losses = pixel_losses(outputs, masks, self.config.train.class_weights)
-        counted = tf.maximum(tf.reduce_sum(count_pixels(masks)), 1.0)
         size = tf.cast(tf.shape(masks)[0], tf.float32)
-        return tf.reduce_sum(losses, axis=[1, 2]) * size / counted
+        factor = images_by_counted(size, tf.reduce_sum(count_pixels(masks)))
+        return tf.reduce_sum(losses, axis=[1, 2]) * factor
 
     def classes(self, outputs: tf.Tensor) -> tf.Tensor:
         """The class of each pixel of an answer, [..., h, w] int32, of logits or as it is."""
