@@ -176,6 +176,30 @@ def test_an_empty_folder_of_a_step_is_passed_over(tmp_path, capsys):
     assert 'no readable state.json' in capsys.readouterr().err
 
 
+def test_a_number_that_was_changed_in_the_state_is_damage(tmp_path, capsys):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    path = tmp_path / 'step_00000002' / checkpoint.STATE_FILE
+    path.write_text(path.read_text().replace('"note": "x"', '"note": "y"'))
+    assert checkpoint.latest(str(tmp_path)).state['step'] == 1
+    assert 'state.json was changed' in capsys.readouterr().err
+
+
+def test_a_file_that_the_disk_does_not_give_is_damage(tmp_path, capsys, monkeypatch):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    read = checkpoint._sha256
+
+    def fail(path):
+        if 'step_00000002' in path:
+            raise OSError(errno.EIO, 'Input/output error')
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, '_sha256', fail)
+    assert checkpoint.latest(str(tmp_path)).state['step'] == 1
+    assert 'cannot be read: [Errno 5]' in capsys.readouterr().err
+
+
 def test_nothing_but_damage_is_an_error(tmp_path):
     for step in (1, 2):
         save(tmp_path, step)

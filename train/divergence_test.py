@@ -119,6 +119,20 @@ def test_a_run_that_stopped_goes_on_with_rollback(diverged, rollback_config, tmp
     assert checkpoints(workdir)[-1] == 'step_00000008'
 
 
+def test_what_a_signal_saved_is_gone_back_to_where_nothing_else_is(
+    diverged, rollback_config, tmp_path, monkeypatch
+):
+    rollback_config.log_every_steps = 3
+    explode(monkeypatch, 3)
+    workdir = shutil.copytree(diverged[0], tmp_path / 'run')
+    path = workdir / 'checkpoints' / 'step_00000002' / 'state.json'
+    state = json.loads(path.read_text())
+    del state['state_sha256']
+    path.write_text(json.dumps({**state, 'scheduled_step': None}))
+    assert loop.run(rollback_config, str(workdir)) is not None
+    assert checkpoints(workdir)[-1] == 'step_00000008'
+
+
 def test_a_huge_learning_rate_diverges_in_words(tiny_config, tmp_path, capfd):
     config = tiny_config()
     config.schedule.learning_rate = 1e30

@@ -221,7 +221,7 @@ def test_a_damaged_checkpoint_costs_its_steps_only(workdir, expected, tiny_confi
     index.write_bytes(index.read_bytes()[:-1])
     loop.run(tiny_config(), str(workdir))
     output = capfd.readouterr()
-    assert 'step_00000008 is damaged (variables.index is missing, trunc' in output.err
+    assert 'step_00000008 is damaged (variables.index is trunc' in output.err
     assert f'continuing {workdir} at step 6' in output.out
     assert_same_variables(workdir, expected)
 
@@ -270,6 +270,19 @@ def test_a_second_signal_interrupts(workdir, tiny_config, monkeypatch):
     assert checkpoints(workdir)[-1] == 'step_00000006'
 
 
+def test_a_second_sigterm_does_not_lose_the_save(workdir, tiny_config, monkeypatch):
+    """Launchers send it to the process and to its group."""
+    shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
+
+    def twice():
+        send(signal.SIGTERM)()
+        send(signal.SIGTERM)()
+
+    at_step(monkeypatch, 8, twice)
+    assert loop.run(tiny_config(), str(workdir)) is None
+    assert checkpoints(workdir)[-1] == 'step_00000008'
+
+
 # ------------------------------------------------------------------------------ full disks
 
 
@@ -293,7 +306,7 @@ def test_a_run_of_before_quantization_is_continued(workdir, expected, tiny_confi
     for path in (workdir / 'checkpoints').glob('*/state.json'):
         state = json.loads(path.read_text())
         del state['config']['distill'], state['config']['quantize']
-        del state['config']['data']['background']
+        del state['config']['data']['background'], state['state_sha256']
         path.write_text(json.dumps(state))
     assert loop.run(tiny_config(), str(workdir)) is not None
     assert_same_variables(workdir, expected)

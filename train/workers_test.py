@@ -9,7 +9,7 @@ import pytest
 
 from train.metrics_file import read_metrics
 from train.testing import free_ports, variables, write_records
-from train.workers import _meet
+from train.workers import Agreement, _meet
 
 # A worker of a run that says when it has taken a step; its steps take a while.
 RUN = """
@@ -143,6 +143,24 @@ def test_workers_that_were_started_again_end_the_run(finished, folder):
     losses = [line['step'] for line in read_metrics(str(folder / 'run')) if 'train/loss' in line]
     assert losses == list(range(1, 9))
     assert all(np.isfinite(value).all() for value in variables(folder / 'run').values())
+
+
+class Others(Agreement):
+    """Of this worker and two others, which have a number each."""
+
+    def __init__(self, *others):
+        self.is_alone, self._replicas = False, 3
+        self._sums = [sum(number**power for number in others) for power in (1, 2)]
+
+    def _sum(self, mine):
+        return mine + self._sums.pop(0)
+
+
+def test_workers_that_see_other_checkpoints_are_told_so():
+    Others(10**7, 10**7).check_same('step', 10**7)
+    for others in ((0, 10), (4, 6), (5, 6)):  # (4, 6): the mean is as here
+        with pytest.raises(ValueError, match='the step is 5 here and another in other workers'):
+            Others(*others).check_same('step', 5)
 
 
 # ------------------------------------------------------------------------------- meeting
