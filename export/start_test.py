@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -10,7 +9,7 @@ from mobilenet_v3 import build_model
 from mobilenet_v3.spec_file import load_model_spec
 from train import checkpoint
 from train.run import load_trained
-from train.testing import released_arrays
+from train.testing import released_arrays, rewrite_states
 
 
 def save_weights(path, spec, num_classes, **changes):
@@ -52,16 +51,8 @@ def moved(tiny_run, image_folder, tmp_path):
     """The run beside a copy of its data that can be changed: the folders of both."""
     data = shutil.copytree(image_folder, tmp_path / 'data')
     workdir = shutil.copytree(tiny_run, tmp_path / 'run')
-    rewrite(workdir, lambda state: state['config']['data'].update(dataset=f'folder:{data}'))
+    rewrite_states(workdir, lambda state: state['config']['data'].update(dataset=f'folder:{data}'))
     return workdir, data
-
-
-def rewrite(workdir, change):
-    """Changes the state of every checkpoint of a run."""
-    for path in (workdir / 'checkpoints').glob('*/state.json'):
-        state = json.loads(path.read_text())
-        change(state)
-        path.write_text(json.dumps(state))
 
 
 def test_a_dataset_with_another_class_is_refused(moved):
@@ -99,7 +90,7 @@ def test_a_run_of_before_quantization_is_read(moved):
         del state['config']['distill'], state['config']['quantize']
         del state['config']['data']['background']
 
-    rewrite(workdir, forget)
+    rewrite_states(workdir, forget)
     trained = from_run(str(workdir))
     assert trained.run.config.data.background is False
     assert trained.run.config.quantize.source == ''

@@ -57,10 +57,10 @@ def folder(tiny_run, tiny_spec, tmp_path_factory):
             image = Image.fromarray(np.full((40, 40, 3), 90, np.uint8))
             for number in range(2):
                 image.save(root / 'flat' / split / color / f'{number}.png')
-    for path in (root / 'flat_run' / 'checkpoints').glob('*/state.json'):
-        state = json.loads(path.read_text())
-        state['config']['data']['dataset'] = f'folder:{root / "flat"}'
-        path.write_text(json.dumps(state))
+    from train.testing import rewrite_states
+
+    dataset = f'folder:{root / "flat"}'
+    rewrite_states(root / 'flat_run', lambda state: state['config']['data'].update(dataset=dataset))
     return root
 
 

@@ -9,7 +9,7 @@ import pytest
 from train import loop
 from train.divergence import Divergence
 from train.metrics_file import read_metrics
-from train.testing import assert_same_variables, at_step, send, variables
+from train.testing import assert_same_variables, at_step, rewrite_states, send, variables
 from train.trainer import Trainer
 
 STEPS = 8  # of a run of `tiny_config`, saved at every other one
@@ -125,10 +125,7 @@ def test_what_a_signal_saved_is_gone_back_to_where_nothing_else_is(
     rollback_config.log_every_steps = 3
     explode(monkeypatch, 3)
     workdir = shutil.copytree(diverged[0], tmp_path / 'run')
-    path = workdir / 'checkpoints' / 'step_00000002' / 'state.json'
-    state = json.loads(path.read_text())
-    del state['state_sha256']
-    path.write_text(json.dumps({**state, 'scheduled_step': None}))
+    rewrite_states(workdir, lambda state: state.update(scheduled_step=None))
     assert loop.run(rollback_config, str(workdir)) is not None
     assert checkpoints(workdir)[-1] == 'step_00000008'
 

@@ -14,7 +14,7 @@ from train.evaluator import Evaluator
 from train.metrics_file import read_metrics
 from train.run import Run, load_trained, resolve_spec
 from train.stop_signal import StopSignal
-from train.testing import assert_same_variables, at_step, send, variables
+from train.testing import assert_same_variables, at_step, rewrite_states, send, variables
 from train.trainer import Trainer
 
 STEPS = 8  # of a run of `tiny_config`, saved at every other one
@@ -303,11 +303,12 @@ def test_a_full_disk_stops_and_leaves_the_checkpoints(workdir, tiny_config, monk
 
 def test_a_run_of_before_quantization_is_continued(workdir, expected, tiny_config):
     shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
-    for path in (workdir / 'checkpoints').glob('*/state.json'):
-        state = json.loads(path.read_text())
+
+    def make_older(state):
         del state['config']['distill'], state['config']['quantize']
-        del state['config']['data']['background'], state['state_sha256']
-        path.write_text(json.dumps(state))
+        del state['config']['data']['background']
+
+    rewrite_states(workdir, make_older)
     assert loop.run(tiny_config(), str(workdir)) is not None
     assert_same_variables(workdir, expected)
 

@@ -10,7 +10,7 @@ import tf_keras
 from train.card_file import card_path
 from train.predictor import open_predictor
 from train.run import Run, load_trained, resolve_spec
-from train.testing import write_tflite
+from train.testing import rewrite_states, write_tflite
 
 COLORS = ('blue', 'green', 'red')
 
@@ -146,10 +146,7 @@ def test_a_file_that_is_no_classifier_is_refused(tmp_path):
 def test_the_training_of_an_export_is_refused(tiny_run, tmp_path):
     workdir = tmp_path / 'qat'
     shutil.copytree(tiny_run, workdir)
-    for path in workdir.glob('checkpoints/*/state.json'):
-        state = json.loads(path.read_text())
-        state['config']['quantize']['source'] = 'abc'
-        path.write_text(json.dumps(state))
+    rewrite_states(workdir, lambda state: state['config']['quantize'].update(source='abc'))
     with pytest.raises(ValueError, match='is the quantization-aware training of an export; give'):
         open_predictor(str(workdir))
 

@@ -1,5 +1,6 @@
 """What tests share: the arrays that a run left, a hand in the middle of one, .tflite files."""
 
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -47,6 +48,15 @@ def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], o
         return loss
 
     monkeypatch.setattr(Trainer, 'train', spied)
+
+
+def rewrite_states(workdir: Path, change: Callable[[dict], object]) -> None:
+    """Changes the state of every checkpoint of a run, as another version would have written it."""
+    for path in (workdir / 'checkpoints').glob('*/state.json'):
+        state = json.loads(path.read_text())
+        del state['state_sha256']
+        change(state)
+        path.write_text(json.dumps(state))
 
 
 def send(number: int) -> Callable[[], None]:
