@@ -78,7 +78,7 @@ class Best:
         """Puts the best weights into `averaged`, where there is early stopping."""
         saved = checkpoint.latest(self._folder) if self._patience else None
         if saved is not None:
-            tf.train.Checkpoint(averaged=averaged).read(saved.variables).assert_consumed()
+            checkpoint.read(saved, tf.train.Checkpoint(averaged=averaged)).assert_consumed()
 
 
 def folder(workdir: str) -> str:

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import sys
+from typing import Any
 
 import tensorflow as tf
 
@@ -38,7 +39,7 @@ class Saved:
 
     @property
     def variables(self) -> str:
-        """The prefix that `tf.train.Checkpoint.read` takes."""
+        """The prefix of their files, as TensorFlow takes it."""
         return os.path.join(self.path, 'variables')
 
 
@@ -72,7 +73,7 @@ def save(
     temporary = f'{final}.tmp-{socket.gethostname()}-{os.getpid()}'
     try:
         os.makedirs(temporary, exist_ok=True)
-        checkpoint.write(os.path.join(temporary, 'variables'))
+        checkpoint.write(os.path.join(temporary, 'variables'), _options())
         if not write:
             return
         sums = {name: _sha256(os.path.join(temporary, name)) for name in os.listdir(temporary)}
@@ -103,6 +104,11 @@ def save(
     for path in paths[:saved] + paths[saved + keep :]:
         if spare is None or os.path.basename(path) != _name(spare):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def read(saved: Saved, checkpoint: tf.train.Checkpoint) -> Any:
+    """Puts what was saved into variables; the status that TensorFlow gives, to be asserted on."""
+    return checkpoint.read(saved.variables, _options())
 
 
 def remove_leftovers(folder: str) -> None:
@@ -140,6 +146,12 @@ def latest(folder: str, up_to: int | None = None) -> Saved | None:
             f'all {len(paths)} checkpoints in {folder} are damaged; remove the folder to start anew'
         )
     return None
+
+
+def _options() -> tf.train.CheckpointOptions:
+    """Files are of this machine, also where the variables are a TPU's on another one."""
+    here = '/job:localhost' if tf.config.list_logical_devices('TPU') else None
+    return tf.train.CheckpointOptions(experimental_io_device=here)
 
 
 def _name(step: int) -> str:

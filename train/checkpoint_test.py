@@ -17,7 +17,7 @@ def save(folder, step, value=None, keep=3, **options):
 
 def value_of(saved):
     variable = tf.Variable(0.0)
-    tf.train.Checkpoint(value=variable).read(saved.variables).assert_consumed()
+    checkpoint.read(saved, tf.train.Checkpoint(value=variable)).assert_consumed()
     return float(variable)
 
 
@@ -55,6 +55,22 @@ def test_the_newest_comes_back_with_its_state(tmp_path):
     assert saved.state['step'] == 10
     assert saved.state['note'] == 'x'
     assert value_of(saved) == 10.0
+
+
+def test_files_are_of_this_machine_where_the_variables_are_a_tpus(tmp_path, monkeypatch):
+    devices = tf.config.list_logical_devices
+    monkeypatch.setattr(tf.config, 'list_logical_devices', lambda kind=None: devices('CPU'))
+    assert checkpoint._options().experimental_io_device == '/job:localhost'
+    save(tmp_path, 1)
+    assert value_of(checkpoint.latest(str(tmp_path))) == 1.0
+
+
+def test_variables_that_were_written_elsewhere_are_no_checkpoint(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    monkeypatch.setattr(tf.train.Checkpoint, 'write', lambda self, path, options: None)
+    with pytest.raises(OSError, match='wrote the variables on another machine'):
+        save(tmp_path, 2)
+    assert names(tmp_path) == ['step_00000001']
 
 
 @pytest.mark.parametrize('folder', ['.', 'not/there'])

@@ -98,6 +98,11 @@ def _train(
 ) -> tuple[Trainer, Metrics] | None:
     config = run_.config
     check_batches(config, source, strategy)
+    if isinstance(strategy, tf.distribute.TPUStrategy) and config.task != 'classification':
+        raise ValueError(
+            f'--tpu trains classifiers; the evaluation of {config.task} has shapes and ops that XLA '
+            'does not take. Train on GPUs or the CPU'
+        )
     saved = _find_checkpoint(run_, workdir, strategies.is_chief(strategy))
 
     _make_deterministic(config)
@@ -113,7 +118,7 @@ def _train(
             if strategies.is_chief(strategy):
                 print(initial.describe(report), flush=True)
     if saved is not None:
-        trainer.checkpoint.read(saved.variables).assert_consumed()
+        checkpoint.read(saved, trainer.checkpoint).assert_consumed()
 
     session = Session(run_, source, trainer, workdir, clock, saved.state if saved else None)
     metrics = session.train()

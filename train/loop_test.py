@@ -389,6 +389,16 @@ def test_a_batch_larger_than_the_dataset_is_refused(tiny_config, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+def test_tasks_that_a_tpu_cannot_evaluate_are_refused(
+    tiny_segmentation_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tf.distribute, 'TPUStrategy', type(tf.distribute.get_strategy()))
+    with pytest.raises(
+        ValueError, match='--tpu trains classifiers; the evaluation of segmentation'
+    ):
+        loop.run(tiny_segmentation_config(), str(tmp_path))
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tiny_config, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(ValueError, match='cannot make --workdir='):

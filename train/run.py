@@ -148,7 +148,7 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
     except (KeyError, TypeError) as e:
         raise ValueError(f'{saved.path} is no checkpoint of a run: no {e}') from None
     model = run.make_task().build()
-    tf.train.Checkpoint(averaged=model).read(saved.variables).expect_partial()
+    checkpoint.read(saved, tf.train.Checkpoint(averaged=model)).expect_partial()
     return run, model, saved.state
 
 

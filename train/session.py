@@ -214,7 +214,7 @@ class Session:
         if saved is None:
             raise ValueError(f'{problem}; its checkpoints in {self._workdir} are gone')
         trainer = self._trainer
-        trainer.checkpoint.read(saved.variables).assert_consumed()
+        checkpoint.read(saved, trainer.checkpoint).assert_consumed()
         trainer.slow_down(self._divergence.rate_factor)
         self._step = self._saved_step = self._scheduled_step = saved.state['step']
         self._agreement.check_same('step of the checkpoint', self._step)

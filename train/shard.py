@@ -5,8 +5,8 @@
 
 Examples are written in random order, always the same, into {train,val}-NNNNN-of-NNNNN, labels.txt and
 manifest.json with the SHA-256 of each file. Interrupted, the same command goes on: what is finished is
-verified and kept. A shard of 100 to 200 MB reads well; --writers of them are written at a time, each
-with its own shuffle buffer where the source is no folder.
+verified and kept. A shard of 100 to 200 MB reads well; --writers of them are written at a time. Of a
+source that is no folder each writer has a shuffle buffer, and order is random within that.
 """
 
 import os
@@ -51,6 +51,7 @@ def main() -> None:
             FLAGS.output,
             num_shards=FLAGS.shards,
             writers=FLAGS.writers,
+            buffer=config.shuffle_buffer,
             progress=bar.update,
         )
     print(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from mobilenet_v3.spec import ModelSpec
 from search.trials.training import judge, make_trainer, save_state
 from search.trials.trial import Outcome, Outcomes, Trial
-from train import loop
+from train import checkpoint, loop
 from train.data.source import Source
 from train.run import Run, newest
 from train.stop_signal import Stopped
@@ -69,7 +69,7 @@ def _read(run: Run, source: Source, workdir: str) -> Trainer:
     variables = tf.train.Checkpoint(
         model=trainer.model, averaged=trainer.averaged, optimizer=trainer.optimizer
     )
-    variables.read(saved.variables).assert_existing_objects_matched().expect_partial()
+    checkpoint.read(saved, variables).assert_existing_objects_matched().expect_partial()
     return trainer
 
 

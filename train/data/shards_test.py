@@ -23,8 +23,10 @@ def source(image_folder):
     return open_at(f'folder:{image_folder}')
 
 
-def write(source, folder, num_shards=4, writers=2, **options):
-    return write_shards(source, str(folder), num_shards=num_shards, writers=writers, **options)
+def write(source, folder, num_shards=4, writers=2, buffer=100, **options):
+    return write_shards(
+        source, str(folder), num_shards=num_shards, writers=writers, buffer=buffer, **options
+    )
 
 
 def examples(dataset):
@@ -103,6 +105,16 @@ def test_an_interrupted_call_goes_on(source, tmp_path, moment, writers):
 def test_what_is_finished_is_not_written_again(source, tmp_path):
     write(source, tmp_path)
     assert write(source, tmp_path) == []
+
+
+def test_a_stream_that_is_mixed_within_its_buffer_only_is_told(source, tmp_path, capsys):
+    write(source, tmp_path / 'one')
+    write(source, tmp_path / 'of a folder', buffer=5)
+    stream = open_at(f'tfrecord:{tmp_path / "one"}')
+    write(stream, tmp_path / 'two')
+    assert not capsys.readouterr().err
+    write(stream, tmp_path / 'three', buffer=5)
+    assert 'is read as a stream, 5 of its 10 examples mixed at a time' in capsys.readouterr().err
 
 
 def test_a_damaged_file_alone_is_written_again(source, tmp_path, capsys):

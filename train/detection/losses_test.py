@@ -48,6 +48,6 @@ def test_the_box_loss_is_smooth_l1_by_hand():
     np.testing.assert_allclose(found, [(0.125 + 0.125 + 2.5 + 0.0) / 4])
 
 
-def test_matches_are_a_divisor():
+def test_matches_are_the_anchors_with_an_object():
     assert float(matches(tf.constant(CLASSES))) == 3
-    assert float(matches(tf.zeros([2, 4], tf.int32))) == 1
+    assert float(matches(tf.zeros([2, 4], tf.int32))) == 0
