@@ -13,16 +13,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from train.workers import LOST
+
 STATE_FILE, INDEX = 'state.json', 'variables.index'
 _NAME = re.compile(r'step_(\d{8})')
 _FORMAT = 1
-# What a worker that is gone does to the others.
-_LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +71,14 @@ def save(
         checkpoint.write(os.path.join(temporary, 'variables'), _options())
         if not write:
             return
-        sums = {name: _sha256(os.path.join(temporary, name)) for name in os.listdir(temporary)}
-        if INDEX not in sums:
-            raise OSError('TensorFlow wrote the variables on another machine')
-        content = {'format': _FORMAT, 'sha256': sums, **state}
-        with open(os.path.join(temporary, STATE_FILE), 'w', encoding='utf-8') as file:
-            json.dump({**content, 'state_sha256': _sum_of(content)}, file, indent=1)
+        _write_state(temporary, state)
         for name in os.listdir(temporary):
             _flush(os.path.join(temporary, name))
         _flush(temporary)
         shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
         os.rename(temporary, final)
         _flush(folder)
-    except _LOST:  # another worker: reading the variables asks all of them
+    except LOST:  # another worker: reading the variables asks all of them
         raise
     except (tf.errors.OpError, OSError) as e:
         reason = e.message.splitlines()[0] if isinstance(e, tf.errors.OpError) else e
@@ -166,6 +156,16 @@ def _paths(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in steps]
 
 
+def _write_state(path: str, state: dict) -> None:
+    """Writes a state with the sums of the files beside it, and its own."""
+    sums = {name: _sha256(os.path.join(path, name)) for name in os.listdir(path)}
+    if INDEX not in sums:
+        raise OSError('TensorFlow wrote the variables on another machine')
+    content = {'format': _FORMAT, 'sha256': sums, **state}
+    with open(os.path.join(path, STATE_FILE), 'w', encoding='utf-8') as file:
+        json.dump({**content, 'state_sha256': _sum_of(content)}, file, indent=1)
+
+
 def _read_state(path: str) -> dict:
     try:
         with open(os.path.join(path, STATE_FILE), encoding='utf-8') as file:
@@ -177,8 +177,8 @@ def _read_state(path: str) -> dict:
         raise ValueError(f'{STATE_FILE} is of another program or version')
     if os.path.basename(path) != _name(state['step']):
         raise ValueError(f'{STATE_FILE} says step {state["step"]}')
-    # Checkpoints of before it was written have no sum of their state.
-    if state.pop('state_sha256', expected := _sum_of(state)) != expected:
+    known = state.pop('state_sha256', None)
+    if known not in (None, _sum_of(state)):  # none in checkpoints of before it was written
         raise ValueError(f'{STATE_FILE} was changed')
     for name, expected in sums.items():
         file_path = os.path.join(path, os.path.basename(name))
@@ -192,8 +192,7 @@ def _read_state(path: str) -> dict:
 
 
 def _sum_of(state: dict) -> str:
-    values = {name: value for name, value in state.items() if name != 'state_sha256'}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: str) -> str:

@@ -257,14 +257,13 @@ def test_a_run_works_outside_the_main_thread(workdir, tiny_config):
     assert found[0] is not None
 
 
+def twice(number):
+    return lambda: (send(number)(), send(number)())
+
+
 def test_a_second_signal_interrupts(workdir, tiny_config, monkeypatch):
     shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
-
-    def twice():
-        send(signal.SIGINT)()
-        send(signal.SIGINT)()
-
-    at_step(monkeypatch, 8, twice)
+    at_step(monkeypatch, 8, twice(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         loop.run(tiny_config(), str(workdir))
     assert checkpoints(workdir)[-1] == 'step_00000006'
@@ -273,12 +272,7 @@ def test_a_second_signal_interrupts(workdir, tiny_config, monkeypatch):
 def test_a_second_sigterm_does_not_lose_the_save(workdir, tiny_config, monkeypatch):
     """Launchers send it to the process and to its group."""
     shutil.rmtree(workdir / 'checkpoints' / 'step_00000008')
-
-    def twice():
-        send(signal.SIGTERM)()
-        send(signal.SIGTERM)()
-
-    at_step(monkeypatch, 8, twice)
+    at_step(monkeypatch, 8, twice(signal.SIGTERM))
     assert loop.run(tiny_config(), str(workdir)) is None
     assert checkpoints(workdir)[-1] == 'step_00000008'
 

@@ -38,12 +38,13 @@ def main() -> None:
     from tqdm import tqdm
 
     from configs import base
-    from train.data.shards import write_shards
+    from train.data.shards import tell_of_stream, write_shards
     from train.data.source import open_source
 
     config = base.get_config().data
     config.dataset, config.data_dir = FLAGS.dataset, FLAGS.data_dir
     source = open_source(config)
+    tell_of_stream(source, config.shuffle_buffer)
     total = source.train.num_examples + source.val.num_examples
     with tqdm(total=total, desc='shard', unit='images', disable=None, file=sys.stderr) as bar:
         written = write_shards(
@@ -51,7 +52,6 @@ def main() -> None:
             FLAGS.output,
             num_shards=FLAGS.shards,
             writers=FLAGS.writers,
-            buffer=config.shuffle_buffer,
             progress=bar.update,
         )
     print(

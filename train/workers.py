@@ -13,12 +13,11 @@ import tensorflow as tf
 
 CONNECT_SECONDS = 60  # that TensorFlow gets to connect workers which have met
 # What a worker that is gone does to the others' steps.
-_LOST = (
+LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
 )
 # Run beside a process whose threads cannot run, and ends it unless its standard input closes first.
 _WATCHDOG = """
@@ -109,7 +108,7 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Says in a ConnectionError that another worker of a strategy is gone, where one is."""
     try:
         yield
-    except _LOST as e:
+    except (*LOST, tf.errors.InternalError) as e:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise ConnectionError(

@@ -60,13 +60,12 @@ def write_shards(
     *,
     num_shards: int,
     writers: int,
-    buffer: int,
     progress: Callable[[int], object] = lambda count: None,
 ) -> list[str]:
     """Writes what `open_records` reads, or goes on where an interrupted call stopped.
 
     Examples are written in random order, always the same, so that a shuffle buffer smaller than the
-    dataset meets all classes; those of a stream (`tfrecord:`, TFDS) are mixed within `buffer` only.
+    dataset meets all classes; those of a stream (`tfrecord:`, TFDS) are mixed within its shuffle buffer.
     Each file is written aside, flushed, renamed, and entered with its SHA-256 in manifest.json.
     labels.txt comes last: a folder that has it is complete.
 
@@ -75,7 +74,6 @@ def write_shards(
       folder: where the files go; made where it is missing.
       num_shards: files of the training split.
       writers: how many are written at a time.
-      buffer: `config.data.shuffle_buffer` of the source.
       progress: told of examples that are written or found written.
 
     Returns:
@@ -86,11 +84,6 @@ def write_shards(
       OSError: the disk is full or not writable; the same call goes on later.
     """
     shards = plan_shards(source, num_shards)
-    if source.train.subset is None and source.train.num_examples > buffer:
-        warn(
-            f'{source.name} is read as a stream, {buffer} of its {source.train.num_examples} examples '
-            'mixed at a time: where it is sorted by class, shard the folder it was made of'
-        )
     os.makedirs(folder, exist_ok=True)
     manifest = _Manifest(folder, source, shards)
     for left in glob.glob(f'{glob.escape(folder)}/*.tmp-*'):  # of a call that was killed
@@ -117,6 +110,15 @@ def write_shards(
     labels = ''.join(f'{label}\n' for label in source.labels)
     write_file(os.path.join(folder, LABELS), labels.encode())
     return [shard.name for shard in missing]
+
+
+def tell_of_stream(source: Source, buffer: int) -> None:
+    """Warns where examples come as a stream longer than `config.data.shuffle_buffer`."""
+    if source.train.subset is None and source.train.num_examples > buffer:
+        warn(
+            f'{source.name} is read as a stream, {buffer} of its {source.train.num_examples} examples '
+            'mixed at a time: where it is sorted by class, shard the folder it was made of'
+        )
 
 
 def check_manifest(folder: str) -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from configs import base
 from train.data import shards
-from train.data.shards import plan_shards, write_shards
+from train.data.shards import plan_shards, tell_of_stream, write_shards
 from train.data.source import open_source
 
 
@@ -23,10 +23,8 @@ def source(image_folder):
     return open_at(f'folder:{image_folder}')
 
 
-def write(source, folder, num_shards=4, writers=2, buffer=100, **options):
-    return write_shards(
-        source, str(folder), num_shards=num_shards, writers=writers, buffer=buffer, **options
-    )
+def write(source, folder, num_shards=4, writers=2, **options):
+    return write_shards(source, str(folder), num_shards=num_shards, writers=writers, **options)
 
 
 def examples(dataset):
@@ -108,12 +106,12 @@ def test_what_is_finished_is_not_written_again(source, tmp_path):
 
 
 def test_a_stream_that_is_mixed_within_its_buffer_only_is_told(source, tmp_path, capsys):
-    write(source, tmp_path / 'one')
-    write(source, tmp_path / 'of a folder', buffer=5)
-    stream = open_at(f'tfrecord:{tmp_path / "one"}')
-    write(stream, tmp_path / 'two')
+    write(source, tmp_path)
+    stream = open_at(f'tfrecord:{tmp_path}')
+    tell_of_stream(source, 5)  # a folder
+    tell_of_stream(stream, 10)
     assert not capsys.readouterr().err
-    write(stream, tmp_path / 'three', buffer=5)
+    tell_of_stream(stream, 5)
     assert 'is read as a stream, 5 of its 10 examples mixed at a time' in capsys.readouterr().err
 
 

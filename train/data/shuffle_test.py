@@ -78,5 +78,5 @@ def test_one_sorted_file_is_mixed_once_it_is_written_as_shards(tmp_path):
     config = base.get_config().data
     config.dataset = source.name
     output = str(tmp_path / 'shards')
-    write_shards(open_source(config), output, num_shards=4, writers=2, buffer=config.shuffle_buffer)
+    write_shards(open_source(config), output, num_shards=4, writers=2)
     assert unevenness(open_at(f'tfrecord:{output}').train) == pytest.approx(1.0, abs=0.25)
