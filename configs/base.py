@@ -58,7 +58,8 @@ def get_config() -> ConfigDict:
 def _divergence() -> ConfigDict:
     """When on_nan is done, and how; see train/divergence.py."""
     c = ConfigDict()
-    c.patience_steps = 1  # in a row whose loss is NaN or infinite
+    # In a row whose loss is NaN or infinite; one of them counts as all of train.steps_per_execution.
+    c.patience_steps = 1
     c.rate_factor = 0.5  # of the learning rate, by each rollback
     c.max_rollbacks = 3  # of a run; then it stops
     return c
@@ -89,6 +90,9 @@ def _data() -> ConfigDict:
     c.background = False  # class 0 is a background that no image has: 1001 classes
     c.max_bad_fraction = 0.01  # of bad images or annotations; beyond it the run stops
     c.shuffle_buffer = 16384  # encoded examples; a smaller dataset is shuffled as a whole
+    # Of TFDS and tfrecord: so many parts, each shuffled on its own, are read in turn. Hosts whose
+    # number divides it read their own parts only. It determines the order, the hosts do not.
+    c.streams = 1
     c.num_classes = 0  # of masks whose classes have no names; 0: as many as training uses
     c.ignore_label = 255  # number in a mask that is neither target nor mistake
     c.max_boxes = 100  # an image; shorter lists are padded to it, files with longer ones raise it

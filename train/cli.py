@@ -106,6 +106,13 @@ def _config_errors() -> Iterator[None]:
         ) from e
 
 
+# What helps where TensorFlow's word does not.
+_HINTS = {
+    'DataLossError': '; a file of the dataset is damaged: the same train.shard command as before finds '
+    'and rewrites its own, TFDS prepares its own anew'
+}
+
+
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
@@ -122,7 +129,7 @@ def _one_line_errors() -> Iterator[None]:
     except Exception as e:
         if not type(e).__module__.startswith('tensorflow.python.framework.errors'):
             raise
-        _fail(f'TensorFlow: {reason(e)}')
+        _fail(f'TensorFlow: {reason(e)}{_HINTS.get(type(e).__name__, "")}')
 
 
 def _fail(message: str) -> None:

@@ -46,6 +46,11 @@ def unknown_field():
             failing(tf.errors.InvalidArgumentError(None, None, 'no JPEG\n[[node]]')),
             'error: TensorFlow: no JPEG',
         ),
+        (
+            failing(tf.errors.DataLossError(None, None, 'corrupted record at 12')),
+            'error: TensorFlow: corrupted record at 12; a file of the dataset is damaged: the same '
+            'train.shard command as before finds and rewrites its own, TFDS prepares its own anew',
+        ),
     ],
 )
 def test_what_a_person_can_mend_is_one_line(monkeypatch, capsys, main, line):

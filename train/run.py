@@ -45,6 +45,8 @@ _ABOVE_ZERO = (
     'eval.every_epochs',
     'checkpoint.every_epochs',
     'checkpoint.keep',
+    'data.shuffle_buffer',
+    'data.streams',
     'log_every_steps',
 )
 _PRECISIONS = ('float32', 'mixed_bfloat16')

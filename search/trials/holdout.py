@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from train.data.source import Source, Split, shuffled_in_memory
+from train.data.order import Stream, shuffled_in_turn
+from train.data.source import Source, Split
 
 
 def hold_out(source: Source, every: int, buffer: int) -> Source:
@@ -46,4 +47,4 @@ def _streamed(
 ) -> Split:
     numbered = source.train.examples().enumerate().filter(lambda number, _: chosen(number))
     examples = numbered.map(lambda _, example: example)
-    return Split(count, lambda: examples, shuffled_in_memory(examples, count, buffer))
+    return Split(count, lambda: examples, shuffled_in_turn([Stream(examples, count)], buffer))

@@ -46,15 +46,16 @@ def train_batches(
       start_step: global steps already taken; their examples are skipped without decoding them.
       context: which of several input pipelines this is.
     """
-    first = start_step * batch_size
-    examples = split.shuffled(seed, first).enumerate(start=first)
+    first, every = start_step * batch_size, 1
     if context is not None:
-        examples = examples.shard(context.num_input_pipelines, context.input_pipeline_id)
+        first, every = first + context.input_pipeline_id, context.num_input_pipelines
         # A strategy takes a batch for each of its replicas, one after the other.
         batch_size = context.get_per_replica_batch_size(batch_size)
+    examples = split.shuffled(seed, first, every).enumerate()
 
     def augment_example(number: tf.Tensor, raw: Batch) -> Batch:
         # The position in the run is part of the seed: every epoch sees another crop.
+        number = first + every * number
         base = tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int32)
         return task.train_example(raw, tf.random.experimental.stateless_fold_in(base, number))
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from train.data.order import Stream, shuffled_in_turn
 from train.data.pipeline import eval_batches, train_batches
-from train.data.source import Split, shuffled_in_memory
+from train.data.source import Split
 
 SIZE = 7  # examples; the label of example n is n
 
@@ -26,7 +27,7 @@ class Task:
 
 def make_split(size=SIZE):
     examples = tf.data.Dataset.range(size).map(lambda n: {'label': n})
-    return Split(size, lambda: examples, shuffled_in_memory(examples, size, size))
+    return Split(size, lambda: examples, shuffled_in_turn([Stream(examples, size)], size))
 
 
 def batches(count, *, batch_size=4, seed=0, **options):

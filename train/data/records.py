@@ -3,12 +3,14 @@
 import concurrent.futures
 import glob
 import os
+from collections.abc import Mapping
 
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from train.data.shards import check_manifest
-from train.data.source import Source, Split, shuffled_in_memory
+from train.data.order import Stream, check_streams, mapped, shuffled_in_turn
+from train.data.shards import examples_by_manifest
+from train.data.source import Source, Split
 
 # The features that TensorFlow's ImageNet scripts and TFDS-less pipelines have long written.
 FEATURES = {
@@ -25,8 +27,9 @@ def open_records(path: str, config: ConfigDict) -> Source:
     Each record is a tf.train.Example with 'image/encoded' (JPEG or PNG) and 'image/class/label', an
     index into labels.txt. (ImageNet's 1-based labels: put a background class into its first line.)
     Training mixes the files, then a buffer of `config.shuffle_buffer` records: what is sorted by
-    class should lie in many files, or be written by train.shard, in random order. Where it also
-    wrote manifest.json, names and sizes are checked against it.
+    class should lie in many files, or be written by train.shard, in random order. Its
+    manifest.json says how many records a file has; names and sizes are checked against it. Files of
+    other tools are read once before training.
 
     Raises:
       ValueError: a file is missing, damaged, or holds another kind of record.
@@ -36,28 +39,46 @@ def open_records(path: str, config: ConfigDict) -> Source:
         raise ValueError(f'{labels_path} is missing; expected a class name a line')
     with open(labels_path, encoding='utf-8') as lines:
         labels = tuple(line.strip() for line in lines if line.strip())
-    check_manifest(path)
-    splits = [_split(path, prefix, len(labels), config) for prefix in ('train', 'val')]
-    return Source(f'tfrecord:{path}', labels, *splits)
+    known, buffer = examples_by_manifest(path), config.shuffle_buffer
+    train = _split(path, 'train', len(labels), known, buffer, config.streams)
+    val = _split(path, 'val', len(labels), known, buffer)
+    return Source(f'tfrecord:{path}', labels, train, val)
 
 
-def _split(path: str, prefix: str, num_classes: int, config: ConfigDict) -> Split:
+def _split(
+    path: str,
+    prefix: str,
+    num_classes: int,
+    known: Mapping[str, int],
+    buffer: int,
+    streams: int = 1,
+) -> Split:
     files = sorted(glob.glob(os.path.join(glob.escape(path), f'{prefix}*')))
     if not files:
         raise ValueError(
             f'{path} has no files {prefix}*; expected TFRecords such as {prefix}-00000'
         )
-    # Every record is read once: their number is needed, and a damaged file is found before training.
+
+    def count(file: str) -> int:
+        found = known.get(os.path.basename(file))
+        return _count(file, num_classes) if found is None else found
+
+    # Of other tools every record is read once: their number is needed, and damage is found early.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        num_examples = sum(pool.map(lambda file: _count(file, num_classes), files))
-    if not num_examples:
+        counts = dict(zip(files, pool.map(count, files), strict=True))
+    filled = [file for file in files if counts[file]]
+    if not filled:
         raise ValueError(f'{files[0]} … {files[-1]} hold no records')
+    check_streams(streams, len(filled), 'files')
+    parts = [filled[first::streams] for first in range(streams)]
+    order = shuffled_in_turn(
+        [Stream(_mixed(part), sum(counts[file] for file in part)) for part in parts], buffer
+    )
     examples = tf.data.TFRecordDataset(files).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
-    shuffled = shuffled_in_memory(_mixed(files), num_examples, config.shuffle_buffer)
     return Split(
-        num_examples,
+        sum(counts.values()),
         lambda: examples,
-        lambda seed, skip: shuffled(seed, skip).map(_parse, num_parallel_calls=tf.data.AUTOTUNE),
+        mapped(order, _parse, num_parallel_calls=tf.data.AUTOTUNE),
     )
 
 

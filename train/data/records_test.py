@@ -9,10 +9,12 @@ from PIL import Image
 from train.data.source import open_source
 
 
-def open_at(path, buffer=100):
+def open_at(path, buffer=100, streams=1):
     dataset = f'tfrecord:{path}'
     return open_source(
-        ConfigDict({'dataset': dataset, 'background': False, 'shuffle_buffer': buffer})
+        ConfigDict(
+            {'dataset': dataset, 'background': False, 'shuffle_buffer': buffer, 'streams': streams}
+        )
     )
 
 
@@ -77,6 +79,20 @@ def test_skipping_lands_where_the_order_goes_on(folder, buffer):
     shuffled = open_at(folder, buffer).train.shuffled
     whole = numbers(shuffled(0, 0).take(15))
     assert numbers(shuffled(0, 7).take(8)) == whole[7:]
+
+
+def test_hosts_read_files_of_their_own_in_the_order_of_one(folder):
+    write(folder / 'train-empty', [])  # of a writer that had nothing left
+    whole = numbers(open_at(folder, streams=2).train.shuffled(0, 0).take(12))
+    shuffled = open_at(folder, streams=2).train.shuffled
+    hosts = [numbers(shuffled(0, host, 2).take(6)) for host in (0, 1)]
+    assert hosts == [whole[::2], whole[1::2]]
+    assert [set(found) for found in hosts] == [{0, 1, 2}, {3, 4}]
+
+
+def test_more_streams_than_files_are_refused(folder):
+    with pytest.raises(ValueError, match=r'data\.streams is 3; expected 1 to the 2 files'):
+        open_at(folder, streams=3)
 
 
 def cut(content):

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.order import Shuffled, mapped, shuffled_by_number
+
 # The forms of a dataset's name besides a TFDS name, by task.
 KINDS = {
     'classification': ('folder:PATH', 'tfrecord:PATH', 'builtin:shapes'),
@@ -33,15 +35,14 @@ class Split:
     Attributes:
       num_examples: how many there are.
       examples: makes a dataset of the examples.
-      shuffled: makes the same for training: endless, in an order that `seed` determines, another
-        one each epoch. Given the number of examples to skip, without decoding them.
+      shuffled: makes the same for training, in an order of its own.
       most_boxes: that an example has, 0 where that is not known beforehand or there are none.
       subset: makes a split of some of the examples, by their numbers; None where they are a stream.
     """
 
     num_examples: int
     examples: Callable[[], tf.data.Dataset]
-    shuffled: Callable[[int, int], tf.data.Dataset]
+    shuffled: Shuffled
     most_boxes: int = 0
     subset: Callable[[Sequence[int]], 'Split'] | None = None
 
@@ -156,31 +157,6 @@ def _open(config: ConfigDict, task: str) -> Source:
     return tfds_source.open_tfds(config.dataset, config, task)
 
 
-def shuffled_in_memory(
-    examples: tf.data.Dataset, num_examples: int, buffer: int
-) -> Callable[[int, int], tf.data.Dataset]:
-    """`Split.shuffled` of a dataset whose elements are cheap to read and skip.
-
-    The order is a function of the seed and the epoch. A buffer as large as the dataset shuffles it
-    as a whole; a smaller one mixes neighbours only, so files should be written in random order, as
-    TFDS and train.shard write them (measured on sorted input in shuffle_test.py).
-    """
-
-    def shuffled(seed: int, skip: int) -> tf.data.Dataset:
-        first, position = divmod(skip, num_examples)
-
-        def epoch(number: tf.Tensor) -> tf.data.Dataset:
-            # Each epoch has a seed, so that a run which continues reads no other epoch again. The
-            # seed of this function's graph goes with it; TensorFlow cannot compare 0 with a tensor.
-            tf.compat.v1.set_random_seed(1 + seed % (2**31 - 2))
-            order = examples.shuffle(min(num_examples, buffer), seed=number)
-            return order.skip(tf.where(number == first, tf.constant(position, tf.int64), 0))
-
-        return tf.data.Dataset.range(first, tf.int64.max).flat_map(epoch)
-
-    return shuffled
-
-
 def listed_split(num_examples: int, read: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Split:
     """A split whose examples `read` makes of their numbers, as those of lists of files."""
 
@@ -195,12 +171,13 @@ def listed_split(num_examples: int, read: Callable[[tf.Tensor], dict[str, tf.Ten
 def _numbered(
     numbers: tf.data.Dataset, count: int, read: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 ) -> Split:
-    def shuffled(seed: int, skip: int) -> tf.data.Dataset:
-        # Numbers are shuffled, not images: the whole of any folder, and skipping costs nothing.
-        order = numbers.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-        return order.repeat().skip(skip).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-
-    return Split(count, lambda: numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE), shuffled)
+    # Numbers are shuffled, not images: the whole of any folder.
+    order = shuffled_by_number(numbers, count)
+    return Split(
+        count,
+        lambda: numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE),
+        mapped(order, read, num_parallel_calls=tf.data.AUTOTUNE),
+    )
 
 
 def with_background(source: Source) -> Source:
@@ -224,7 +201,7 @@ def shifted(split: Split) -> Split:
     return dataclasses.replace(
         split,
         examples=lambda: split.examples().map(shift),
-        shuffled=lambda seed, skip: split.shuffled(seed, skip).map(shift),
+        shuffled=mapped(split.shuffled, shift),
         subset=subset and (lambda numbers: shifted(subset(numbers))),
     )
 

@@ -1,8 +1,7 @@
 import pytest
-import tensorflow as tf
 from ml_collections import ConfigDict
 
-from train.data.source import open_source, shuffled_in_memory
+from train.data.source import open_source
 
 
 def config(dataset):
@@ -43,45 +42,6 @@ def test_a_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
     (tmp_path / 'photos').mkdir()
     with pytest.raises(ValueError, match='photos has no train/ and val/'):
         open_source(config('folder:~/photos'))
-
-
-def test_a_buffer_of_the_whole_set_shuffles_it_and_a_smaller_one_mixes_neighbours():
-    numbers = tf.data.Dataset.range(100)
-    whole = list(shuffled_in_memory(numbers, 100, 1000)(0, 0).take(100).as_numpy_iterator())
-    near = list(shuffled_in_memory(numbers, 100, 5)(0, 0).take(100).as_numpy_iterator())
-    assert sorted(whole) == sorted(near) == list(range(100))
-    assert min(whole.index(n) for n in range(90, 100)) < 50
-    assert all(near.index(n) >= n - 5 for n in range(100))
-
-
-@pytest.mark.parametrize('seed', [0, 2**31 - 2, 2**32 - 1])
-def test_a_run_that_continues_sees_what_the_undisturbed_one_does(seed):
-    shuffled = shuffled_in_memory(tf.data.Dataset.range(10), 10, 10)
-    whole = list(shuffled(seed, 0).take(35).as_numpy_iterator())
-    for skip in (0, 3, 10, 24):
-        assert list(shuffled(seed, skip).take(35 - skip).as_numpy_iterator()) == whole[skip:]
-    epochs = [whole[begin : begin + 10] for begin in (0, 10, 20)]
-    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-
-
-def test_seeds_have_orders_of_their_own():
-    shuffled = shuffled_in_memory(tf.data.Dataset.range(100), 100, 100)
-    orders = [tuple(shuffled(seed, 0).take(300).as_numpy_iterator()) for seed in (0, 1, 2)]
-    epochs = {order[begin : begin + 100] for order in orders for begin in (0, 100, 200)}
-    assert len(epochs) == 9
-
-
-def test_a_run_that_continues_reads_no_epoch_but_its_own():
-    read = []
-
-    def note(number):
-        read.append(int(number))
-        return number
-
-    noted = tf.data.Dataset.range(10).map(lambda n: tf.py_function(note, [n], tf.int64))
-    list(shuffled_in_memory(noted, 10, 10)(0, 1_000_004).take(6))
-    assert len(read) == 10
 
 
 def test_a_background_class_comes_before_the_others(image_folder):

@@ -13,7 +13,13 @@ from train.data.tfds_forms import CITYSCAPES, FORMS
 
 
 def config(dataset='some', data_dir='', **fields):
-    common = {'background': False, 'shuffle_buffer': 100, 'num_classes': 0, 'ignore_label': 255}
+    common = {
+        'background': False,
+        'shuffle_buffer': 100,
+        'streams': 1,
+        'num_classes': 0,
+        'ignore_label': 255,
+    }
     return ConfigDict({'dataset': dataset, 'data_dir': str(data_dir), **common, **fields})
 
 

@@ -1,12 +1,14 @@
 """TFDS datasets, the built-in one among them, as a dataset of ours."""
 
 import difflib
+from typing import Any
 
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from train.data import shapes
-from train.data.source import Source, Split, kinds, shuffled_in_memory
+from train.data.order import Stream, check_streams, shuffled_in_turn
+from train.data.source import Source, Split, kinds
 from train.data.tfds_forms import FORMS, Form
 from train.reasons import reason
 
@@ -56,25 +58,31 @@ def _open(name: str, builder: tfds.core.DatasetBuilder, config: ConfigDict, task
     val = next((split for split in VAL_NAMES if split in splits), None)
     if 'train' not in splits or val is None:
         raise ValueError(f'{name} has splits {list(splits)}; expected train and validation or test')
-    train, judged = (_split(builder, split, form, config) for split in ('train', val))
+    buffer = config.shuffle_buffer
+    train = _split(builder, 'train', form, buffer, config.streams)
+    judged = _split(builder, val, form, buffer)
     test = None
     if val != 'test' and 'test' in splits:
-        test = _split(builder, 'test', form, config)
+        test = _split(builder, 'test', form, buffer)
         probed = test.examples().take(PROBED).as_numpy_iterator()
         if not any(form.annotated(raw) for raw in probed):
             test = None  # its annotations are kept back, as those of COCO and ImageNet are
     return Source(name, form.labels, train, judged, test)
 
 
-def _split(builder: tfds.core.DatasetBuilder, split: str, form: Form, config: ConfigDict) -> Split:
+def _split(
+    builder: tfds.core.DatasetBuilder, split: str, form: Form, buffer: int, streams: int = 1
+) -> Split:
+    whole = _stream(builder, split, form)
+    check_streams(streams, whole.num_examples, 'examples')
+    parts = [_stream(builder, part, form) for part in tfds.even_splits(split, streams)]
+    return Split(whole.num_examples, lambda: whole.examples, shuffled_in_turn(parts, buffer))
+
+
+def _stream(builder: tfds.core.DatasetBuilder, part: Any, form: Form) -> Stream:
     examples = builder.as_dataset(
-        split=split,
+        split=part,
         decoders=form.decoders,
         read_config=tfds.ReadConfig(try_autocache=False),
     ).map(form.raw)
-    num_examples = builder.info.splits[split].num_examples
-    return Split(
-        num_examples,
-        lambda: examples,
-        shuffled_in_memory(examples, num_examples, config.shuffle_buffer),
-    )
+    return Stream(examples, builder.info.splits[part].num_examples)

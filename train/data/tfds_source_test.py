@@ -9,8 +9,13 @@ from train.data import shapes, tfds_source
 from train.data.source import open_source
 
 
-def config(dataset, data_dir=''):
-    fields = {'background': False, 'data_dir': str(data_dir), 'shuffle_buffer': 100}
+def config(dataset, data_dir='', streams=1):
+    fields = {
+        'background': False,
+        'data_dir': str(data_dir),
+        'shuffle_buffer': 100,
+        'streams': streams,
+    }
     return ConfigDict({'dataset': dataset, **fields})
 
 
@@ -38,10 +43,15 @@ def test_an_unknown_built_in_is_answered_with_the_one_there_is(name):
 
 
 @pytest.fixture(scope='module')
-def built_in(tmp_path_factory):
+def data_dir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shapes, 'SPLITS', {'train': 16, 'validation': 8})
-        yield open_source(config('builtin:shapes', tmp_path_factory.mktemp('tfds')))
+        yield tmp_path_factory.mktemp('tfds')
+
+
+@pytest.fixture(scope='module')
+def built_in(data_dir):
+    return open_source(config('builtin:shapes', data_dir))
 
 
 def test_the_built_in_dataset_opens_offline(built_in):
@@ -62,6 +72,19 @@ def test_an_epoch_holds_every_example_in_another_order(built_in):
     assert set(images[:16]) == set(images[16:])
     assert len(set(images)) == 16
     assert images[:16] != images[16:]
+
+
+def test_hosts_read_parts_of_their_own_in_the_order_of_one(data_dir):
+    shuffled = open_source(config('builtin:shapes', data_dir, streams=4)).train.shuffled
+
+    def images(*arguments):
+        return [e['image'].numpy() for e in shuffled(*arguments).take(16)]
+
+    whole = [e['image'].numpy() for e in shuffled(0, 0).take(32)]
+    hosts = [images(0, host, 2) for host in (0, 1)]
+    assert hosts == [whole[::2], whole[1::2]]
+    assert [len(set(found)) for found in hosts] == [8, 8]
+    assert not set(hosts[0]) & set(hosts[1])
 
 
 def fake(features, splits):

@@ -1,0 +1,102 @@
+"""The orders in which training sees the examples of a split."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+
+class Shuffled(Protocol):
+    """An endless order of examples that a seed determines, another one each epoch."""
+
+    def __call__(self, seed: int, skip: int, every: int = 1) -> tf.data.Dataset:
+        """The examples from number `skip` on, of these every `every`-th.
+
+        What comes before is not decoded; what lies between is not even read, of files that are
+        listed, or where `every` divides the number of streams.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A part of a split: `num_examples` that are read one after the other."""
+
+    examples: tf.data.Dataset
+    num_examples: int
+
+
+def shuffled_in_turn(streams: Sequence[Stream], buffer: int) -> Shuffled:
+    """The order of a split that is read as streams, one example of each in turn.
+
+    The order is a function of the seed, the epoch and the number of streams; that of the readers
+    does not change it. Each stream has its share of the buffer, and its own epochs, which differ by
+    an example or a file from those of others. A buffer as large as the dataset shuffles it as a
+    whole; a smaller one mixes neighbours only, so files should be written in random order, as TFDS
+    and train.shard write them (measured on sorted input in shuffle_test.py).
+
+    Args:
+      streams: of a split, together; cheap to read and skip.
+      buffer: how many examples are held at once.
+    """
+    share = max(1, buffer // len(streams))
+
+    def shuffled(seed: int, skip: int, every: int = 1) -> tf.data.Dataset:
+        total = len(streams)
+        if total % every:
+            return shuffled(seed, skip).shard(every, 0)
+        ours = [divmod(skip + i * every, total) for i in range(total // every)]
+        orders = [_order(streams[number], seed, number, before, share) for before, number in ours]
+        if len(orders) == 1:
+            return orders[0]
+        turns = tf.data.Dataset.range(len(orders)).repeat()
+        return tf.data.Dataset.choose_from_datasets(orders, turns)
+
+    return shuffled
+
+
+def shuffled_by_number(numbers: tf.data.Dataset, count: int) -> Shuffled:
+    """The order of numbers of examples: a whole shuffle, of which skipping costs nothing."""
+
+    def shuffled(seed: int, skip: int, every: int = 1) -> tf.data.Dataset:
+        order = numbers.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+        return order.repeat().skip(skip).shard(every, 0)
+
+    return shuffled
+
+
+def check_streams(count: int, most: int, of: str) -> None:
+    """Sees that a split can be read as so many streams.
+
+    Raises:
+      ValueError: it has fewer examples, or files.
+    """
+    if not 1 <= count <= most:
+        raise ValueError(
+            f'config.data.streams is {count}; expected 1 to the {most} {of} of training'
+        )
+
+
+def mapped(order: Shuffled, function: Callable, **options: Any) -> Shuffled:
+    """The order of what `function` makes of examples; `options` are those of `Dataset.map`."""
+
+    def shuffled(seed: int, skip: int, every: int = 1) -> tf.data.Dataset:
+        return order(seed, skip, every).map(function, **options)
+
+    return shuffled
+
+
+def _order(stream: Stream, seed: int, number: int, skip: int, buffer: int) -> tf.data.Dataset:
+    """The endless order of one stream, from its example `skip` on."""
+    count = stream.num_examples
+    first, position = divmod(skip, count)
+    seed_of_stream = 1 + (seed + 1_000_003 * number) % (2**31 - 2)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        # Each epoch has a seed, so that a run which continues reads no other epoch again. The seed
+        # of this function's graph goes with it; TensorFlow cannot compare 0 with a tensor.
+        tf.compat.v1.set_random_seed(seed_of_stream)
+        order = stream.examples.shuffle(min(count, buffer), seed=number)
+        return order.skip(tf.where(number == first, tf.constant(position, tf.int64), 0))
+
+    return tf.data.Dataset.range(first, tf.int64.max).flat_map(epoch)
