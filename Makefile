@@ -30,11 +30,14 @@ demo: setup ## train V3-Small on the built-in shapes, export, measure, report (9
 	$(RUN) -m benchmark.main --models=$(DEMO)/exported --output=$(DEMO)/latency.json
 	$(RUN) -m benchmark.run_report --workdir=$(DEMO)
 
+# Of three at a time one mostly waits for processes that it started.
+TESTS := -m pytest -n 3 --dist=loadfile
+
 test: setup ## every test
-	$(RUN) -m pytest -n 2 --dist=loadfile
+	$(RUN) $(TESTS)
 
 test-fast: setup ## the tests without the slow ones
-	$(RUN) -m pytest -n 2 --dist=loadfile -m 'not slow'
+	$(RUN) $(TESTS) -m 'not slow'
 
 lint: setup ## format and lint
 	$(RUN) -m ruff format --check .

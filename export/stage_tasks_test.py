@@ -46,23 +46,31 @@ def settled(trained):
 
 
 @pytest.fixture(scope='module')
-def detections(detector, tiny_recipe, tmp_path_factory):
+def plain_recipe(tiny_recipe):
+    """Without the search of ranges, which trained networks are exported with below."""
+    recipe = tiny_recipe()
+    recipe.quantize.search_images = 0
+    return recipe
+
+
+@pytest.fixture(scope='module')
+def detections(detector, plain_recipe, tmp_path_factory):
     """The folder of files of detections, of all schemes, and of raw heads, float and int8."""
     output = tmp_path_factory.mktemp('detections')
     schemes = tuple(scheme for scheme in SCHEMES if scheme != 'int16x8')
-    export(detector, Options(str(output), schemes, method='ptq'), tiny_recipe())
+    export(detector, Options(str(output), schemes, method='ptq'), plain_recipe)
     raw = Options(str(output), ('int8',), method='ptq', outputs='raw')
-    export(detector, raw, tiny_recipe())
+    export(detector, raw, plain_recipe)
     return output
 
 
 @pytest.fixture(scope='module')
-def maps(segmenter, tiny_recipe, tmp_path_factory):
+def maps(segmenter, plain_recipe, tmp_path_factory):
     """The folder of files of logits, of all schemes, and of labels, float and int8."""
     output = tmp_path_factory.mktemp('maps')
-    export(segmenter, Options(str(output), SCHEMES, method='ptq'), tiny_recipe())
+    export(segmenter, Options(str(output), SCHEMES, method='ptq'), plain_recipe)
     labels = Options(str(output), ('int8',), method='ptq', outputs='labels')
-    export(segmenter, labels, tiny_recipe())
+    export(segmenter, labels, plain_recipe)
     return output
 
 

@@ -62,7 +62,8 @@ class Evaluator:
             kept = self._task.statistics(model(batch['image'], training=False), batch)
             return {**kept, 'weight': batch['weight']}
 
-        @tf.function
+        # Batches of masks are of many sizes: a trace of each would take longer than its step.
+        @tf.function(reduce_retracing=True)
         def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             kept = self._strategy.run(replica_step, args=(batch,))
             # Leaf by leaf: over several workers `gather` takes a tensor, no dict.

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from PIL import Image
 
-from train.data.source import Split
+from train.data.source import Split, open_source
 from train.evaluator import Evaluator, collect
 from train.run import Run, resolve_spec
 
@@ -127,3 +127,22 @@ def test_copies_that_fill_a_batch_are_left_out():
     kept = collect(batches)
     assert kept.keys() == {'top1'}
     assert kept['top1'].tolist() == [1.0, 0.0, 0.5]
+
+
+def test_masks_of_many_sizes_are_not_a_trace_each(tiny_segmentation_config):
+    config = tiny_segmentation_config()
+    source = open_source(config.data, config.task)
+    task = Run(config, resolve_spec(config), source.labels).make_task()
+    model, sizes = task.build(), []
+    evaluator = Evaluator(task, source.val, tf.distribute.get_strategy(), batch_size=1)
+    statistics = task.statistics
+
+    def noted(outputs, batch):
+        sizes.append(tuple(batch['mask'].shape))
+        return statistics(outputs, batch)
+
+    task.statistics = noted
+    assert len(evaluator.statistics(model)['confusion']) == source.val.num_examples
+    # Of the first, and of what differs from it.
+    assert len(sizes) <= 3
+    assert None in sizes[-1]
