@@ -30,10 +30,11 @@ def shuffled_in_turn(streams: Sequence[Stream], buffer: int) -> Shuffled:
     """The order of a split that is read as streams, one example of each in turn.
 
     The order is a function of the seed, the epoch and the number of streams; that of the readers
-    does not change it. Each stream has its share of the buffer, and its own epochs, which differ by
-    an example or a file from those of others. A buffer as large as the dataset shuffles it as a
-    whole; a smaller one mixes neighbours only, so files should be written in random order, as TFDS
-    and train.shard write them (measured on sorted input in shuffle_test.py).
+    does not change it. Each stream has its share of the buffer, and epochs of its own: streams
+    should be of one length, or those of the shorter are seen more often. A buffer as large as the
+    dataset shuffles it as a whole; a smaller one mixes neighbours only, so files should be written
+    in random order, as TFDS and train.shard write them (measured on sorted input in
+    shuffle_test.py).
 
     Args:
       streams: of a split, together; cheap to read and skip.
@@ -63,18 +64,6 @@ def shuffled_by_number(numbers: tf.data.Dataset, count: int) -> Shuffled:
         return order.repeat().skip(skip).shard(every, 0)
 
     return shuffled
-
-
-def check_streams(count: int, most: int, of: str) -> None:
-    """Sees that a split can be read as so many streams.
-
-    Raises:
-      ValueError: it has fewer examples, or files.
-    """
-    if not 1 <= count <= most:
-        raise ValueError(
-            f'config.data.streams is {count}; expected 1 to the {most} {of} of training'
-        )
 
 
 def mapped(order: Shuffled, function: Callable, **options: Any) -> Shuffled:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from train.data.order import Stream, check_streams, mapped, shuffled_in_turn
+from train.data.order import Stream, mapped, shuffled_in_turn
 from train.data.shards import examples_by_manifest
 from train.data.source import Source, Split
 
@@ -18,7 +18,7 @@ FEATURES = {
     'image/class/label': tf.io.FixedLenFeature([], tf.int64),
 }
 
-MOST_OPEN = 64  # files at a time: each is mixed with so many others
+MOST_OPEN = 64  # files at a time, of all streams: each is mixed with the others
 
 
 def open_records(path: str, config: ConfigDict) -> Source:
@@ -69,10 +69,15 @@ def _split(
     filled = [file for file in files if counts[file]]
     if not filled:
         raise ValueError(f'{files[0]} … {files[-1]} hold no records')
-    check_streams(streams, len(filled), 'files')
+    if len(filled) % streams:
+        raise ValueError(
+            f'config.data.streams is {streams}; expected a number that divides the {len(filled)} files '
+            'of training, so that all of them are seen as often'
+        )
     parts = [filled[first::streams] for first in range(streams)]
+    most = max(1, MOST_OPEN // streams)
     order = shuffled_in_turn(
-        [Stream(_mixed(part), sum(counts[file] for file in part)) for part in parts], buffer
+        [Stream(_mixed(part, most), sum(counts[file] for file in part)) for part in parts], buffer
     )
     examples = tf.data.TFRecordDataset(files).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
     return Split(
@@ -82,14 +87,14 @@ def _split(
     )
 
 
-def _mixed(files: list[str]) -> tf.data.Dataset:
-    """The records of all files, one of each in turn, always in the same order.
+def _mixed(files: list[str], most: int) -> tf.data.Dataset:
+    """The records of all files, one of each of `most` in turn, always in the same order.
 
     A shuffle buffer meets records of every file so: of files that are sorted by class, all classes.
     """
     return tf.data.Dataset.from_tensor_slices(files).interleave(
         tf.data.TFRecordDataset,
-        cycle_length=min(len(files), MOST_OPEN),
+        cycle_length=min(len(files), most),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

@@ -90,8 +90,10 @@ def test_hosts_read_files_of_their_own_in_the_order_of_one(folder):
     assert [set(found) for found in hosts] == [{0, 1, 2}, {3, 4}]
 
 
-def test_more_streams_than_files_are_refused(folder):
-    with pytest.raises(ValueError, match=r'data\.streams is 3; expected 1 to the 2 files'):
+def test_streams_that_do_not_share_out_the_files_are_refused(folder):
+    with pytest.raises(
+        ValueError, match=r'data\.streams is 3; expected a number that divides the 2'
+    ):
         open_at(folder, streams=3)
 
 

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from train.data import shapes
-from train.data.order import Stream, check_streams, shuffled_in_turn
+from train.data.order import Stream, shuffled_in_turn
 from train.data.source import Source, Split, kinds
 from train.data.tfds_forms import FORMS, Form
 from train.reasons import reason
@@ -74,7 +74,10 @@ def _split(
     builder: tfds.core.DatasetBuilder, split: str, form: Form, buffer: int, streams: int = 1
 ) -> Split:
     whole = _stream(builder, split, form)
-    check_streams(streams, whole.num_examples, 'examples')
+    if streams > whole.num_examples:
+        raise ValueError(
+            f'config.data.streams is {streams}; there are {whole.num_examples} examples of {split}'
+        )
     parts = [_stream(builder, part, form) for part in tfds.even_splits(split, streams)]
     return Split(whole.num_examples, lambda: whole.examples, shuffled_in_turn(parts, buffer))
 
