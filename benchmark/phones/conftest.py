@@ -77,7 +77,9 @@ class Device:
         self._guard = _occupy_vsock(port)
 
     def start(self, data_size='64m'):
-        command = ['unshare', '--mount', '--pid', '--fork', '--kill-child']
+        # adbd ends what it runs by SIGHUP, which tests that were started with nohup ignore.
+        command = ['env', '--default-signal', 'unshare']
+        command += ['--mount', '--pid', '--fork', '--kill-child']
         arguments = [TOOLS / 'device.sh', ADBD / 'adbd', self._root, self.port, data_size]
         path = f'{TOOLS / "bin"}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'
         self._process = subprocess.Popen(
