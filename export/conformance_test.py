@@ -221,16 +221,8 @@ def test_definitions_of_elsewhere_run_in_one_piece(definition, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ('v3', 'multiplier'),
-    [
-        ('large', 0.75),
-        ('large_minimalistic', 1.25),
-        ('small', 0.35),
-        ('small_1024', 1.25),
-        ('small_minimalistic', 0.75),
-    ],
-)
+@pytest.mark.parametrize('multiplier', [0.35, 0.75, 1.25])
+@pytest.mark.parametrize('v3', [name for name in SPECS if name.startswith(('large', 'small'))])
 def test_so_are_the_widths_of_v3(v3, multiplier, tmp_path):
     check_int8(v3, normalized_model(v3, multiplier), tmp_path / 'model.tflite')
 

@@ -106,11 +106,11 @@ def _config_errors() -> Iterator[None]:
         ) from e
 
 
-# What helps where TensorFlow's word does not.
-_HINTS = {
-    'DataLossError': '; a file of the dataset is damaged: the same train.shard command as before finds '
-    'and rewrites its own, TFDS prepares its own anew'
-}
+# TensorFlow names the record, not the file.
+_DAMAGED = (
+    '; a file of the dataset is damaged: the same train.shard command as before finds and rewrites its '
+    'own, TFDS prepares its own anew'
+)
 
 
 @contextlib.contextmanager
@@ -129,7 +129,8 @@ def _one_line_errors() -> Iterator[None]:
     except Exception as e:
         if not type(e).__module__.startswith('tensorflow.python.framework.errors'):
             raise
-        _fail(f'TensorFlow: {reason(e)}{_HINTS.get(type(e).__name__, "")}')
+        hint = _DAMAGED if type(e).__name__ == 'DataLossError' else ''
+        _fail(f'TensorFlow: {reason(e)}{hint}')
 
 
 def _fail(message: str) -> None:

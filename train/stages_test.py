@@ -104,10 +104,9 @@ def test_a_stage_learns_by_its_own_rate(tiny_config):
         np.testing.assert_allclose(steps[0.5][name], expected, rtol=1e-2, atol=2e-7, err_msg=name)
 
 
-# Stopped in the first phase, at its end, in the second.
-@pytest.mark.parametrize(('optimizer', 'stops'), [('rmsprop', (2, 3, 5)), ('momentum', (3,))])
+@pytest.mark.parametrize('optimizer', ['rmsprop', 'momentum'])
 def test_a_run_through_phases_is_continued_bit_for_bit(
-    tiny_config, tmp_path, monkeypatch, optimizer, stops
+    tiny_config, tmp_path, monkeypatch, optimizer
 ):
     config = tiny_config()
     config.optimizer.kind = optimizer
@@ -115,7 +114,7 @@ def test_a_run_through_phases_is_continued_bit_for_bit(
     config.train.steps_per_execution = 100  # a phase ends an execution
     loop.run(config, str(tmp_path / 'whole'))
     expected = variables(tmp_path / 'whole')
-    for step in stops:
+    for step in (2, 3, 5):  # in the first phase, at its end, in the second
         workdir = tmp_path / f'stopped_{step}'
         config.train.steps_per_execution = 1
         with monkeypatch.context() as patched:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+SEEDS_APART = 1_000_003  # of streams, so that runs of neighbouring seeds share none
+
 
 class Shuffled(Protocol):
     """An endless order of examples that a seed determines, another one each epoch."""
@@ -47,9 +49,10 @@ def shuffled_in_turn(streams: Sequence[Stream], buffer: int) -> Shuffled:
         if total % every:
             return shuffled(seed, skip).shard(every, 0)
         ours = [divmod(skip + i * every, total) for i in range(total // every)]
-        orders = [_order(streams[number], seed, number, before, share) for before, number in ours]
-        if len(orders) == 1:
-            return orders[0]
+        orders = [
+            _order(streams[number], seed + SEEDS_APART * number, before, share)
+            for before, number in ours
+        ]
         turns = tf.data.Dataset.range(len(orders)).repeat()
         return tf.data.Dataset.choose_from_datasets(orders, turns)
 
@@ -75,16 +78,15 @@ def mapped(order: Shuffled, function: Callable, **options: Any) -> Shuffled:
     return shuffled
 
 
-def _order(stream: Stream, seed: int, number: int, skip: int, buffer: int) -> tf.data.Dataset:
+def _order(stream: Stream, seed: int, skip: int, buffer: int) -> tf.data.Dataset:
     """The endless order of one stream, from its example `skip` on."""
     count = stream.num_examples
     first, position = divmod(skip, count)
-    seed_of_stream = 1 + (seed + 1_000_003 * number) % (2**31 - 2)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         # Each epoch has a seed, so that a run which continues reads no other epoch again. The seed
         # of this function's graph goes with it; TensorFlow cannot compare 0 with a tensor.
-        tf.compat.v1.set_random_seed(seed_of_stream)
+        tf.compat.v1.set_random_seed(1 + seed % (2**31 - 2))
         order = stream.examples.shuffle(min(count, buffer), seed=number)
         return order.skip(tf.where(number == first, tf.constant(position, tf.int64), 0))
 

@@ -3,13 +3,12 @@
 import concurrent.futures
 import glob
 import os
-from collections.abc import Mapping
 
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 from train.data.order import Stream, mapped, shuffled_in_turn
-from train.data.shards import examples_by_manifest
+from train.data.shards import check_manifest
 from train.data.source import Source, Split
 
 # The features that TensorFlow's ImageNet scripts and TFDS-less pipelines have long written.
@@ -27,9 +26,8 @@ def open_records(path: str, config: ConfigDict) -> Source:
     Each record is a tf.train.Example with 'image/encoded' (JPEG or PNG) and 'image/class/label', an
     index into labels.txt. (ImageNet's 1-based labels: put a background class into its first line.)
     Training mixes the files, then a buffer of `config.shuffle_buffer` records: what is sorted by
-    class should lie in many files, or be written by train.shard, in random order. Its
-    manifest.json says how many records a file has; names and sizes are checked against it. Files of
-    other tools are read once before training.
+    class should lie in many files, or be written by train.shard, in random order. Where it also
+    wrote manifest.json, names and sizes are checked against it.
 
     Raises:
       ValueError: a file is missing, damaged, or holds another kind of record.
@@ -39,33 +37,22 @@ def open_records(path: str, config: ConfigDict) -> Source:
         raise ValueError(f'{labels_path} is missing; expected a class name a line')
     with open(labels_path, encoding='utf-8') as lines:
         labels = tuple(line.strip() for line in lines if line.strip())
-    known, buffer = examples_by_manifest(path), config.shuffle_buffer
-    train = _split(path, 'train', len(labels), known, buffer, config.streams)
-    val = _split(path, 'val', len(labels), known, buffer)
+    check_manifest(path)
+    train = _split(path, 'train', len(labels), config.shuffle_buffer, config.streams)
+    val = _split(path, 'val', len(labels), config.shuffle_buffer)
     return Source(f'tfrecord:{path}', labels, train, val)
 
 
-def _split(
-    path: str,
-    prefix: str,
-    num_classes: int,
-    known: Mapping[str, int],
-    buffer: int,
-    streams: int = 1,
-) -> Split:
+def _split(path: str, prefix: str, num_classes: int, buffer: int, streams: int = 1) -> Split:
     files = sorted(glob.glob(os.path.join(glob.escape(path), f'{prefix}*')))
     if not files:
         raise ValueError(
             f'{path} has no files {prefix}*; expected TFRecords such as {prefix}-00000'
         )
-
-    def count(file: str) -> int:
-        found = known.get(os.path.basename(file))
-        return _count(file, num_classes) if found is None else found
-
-    # Of other tools every record is read once: their number is needed, and damage is found early.
+    # Every record is read once: their number is needed, and a damaged file is found before training.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = dict(zip(files, pool.map(count, files), strict=True))
+        found = pool.map(lambda file: _count(file, num_classes), files)
+        counts = dict(zip(files, found, strict=True))
     filled = [file for file in files if counts[file]]
     if not filled:
         raise ValueError(f'{files[0]} … {files[-1]} hold no records')

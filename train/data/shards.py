@@ -121,19 +121,16 @@ def tell_of_stream(source: Source, buffer: int) -> None:
         )
 
 
-def examples_by_manifest(folder: str) -> dict[str, int]:
-    """How many examples a folder's files have by its manifest; none where it has no manifest.
-
-    The files are compared with it by name and size.
+def check_manifest(folder: str) -> None:
+    """Compares the files of a folder with its manifest, if it has one, by name and size.
 
     Raises:
       ValueError: the manifest is damaged, or names a file that is missing or of another size.
     """
     path = os.path.join(folder, MANIFEST)
     if not os.path.isfile(path):
-        return {}  # of other tools
-    entries = _read(path)['shards']
-    for name, entry in entries.items():
+        return  # of other tools
+    for name, entry in _read(path)['shards'].items():
         file = os.path.join(folder, name)
         size = os.path.getsize(file) if os.path.isfile(file) else None
         if size != entry['bytes']:
@@ -142,7 +139,6 @@ def examples_by_manifest(folder: str) -> dict[str, int]:
                 f'{file} {found}; {MANIFEST} says {entry["bytes"]} bytes. The same train.shard '
                 'command as before writes it anew'
             )
-    return {name: entry['examples'] for name, entry in entries.items()}
 
 
 class _Manifest:
@@ -258,8 +254,6 @@ def _read(path: str) -> dict:
         good = values['format'] == _FORMAT and all(
             os.path.basename(name) == name
             and isinstance(entry['bytes'], int)
-            and isinstance(entry['examples'], int)
-            and entry['examples'] > 0
             and isinstance(entry['sha256'], str)
             for name, entry in entries
         )

@@ -164,8 +164,8 @@ def test_a_file_cut_short_or_missing_is_named_when_read(source, tmp_path):
     with pytest.raises(ValueError, match=f'train-00002-of-00004 has {len(content) - 5} bytes'):
         open_at(f'tfrecord:{tmp_path}')
     file.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
-    with pytest.raises(tf.errors.DataLossError):
-        list(open_at(f'tfrecord:{tmp_path}').train.examples())
+    with pytest.raises(ValueError, match='train-00002-of-00004: record 0 or one of the next'):
+        open_at(f'tfrecord:{tmp_path}')
     file.unlink()
     with pytest.raises(ValueError, match='train-00002-of-00004 is missing'):
         open_at(f'tfrecord:{tmp_path}')

@@ -73,13 +73,12 @@ def _open(name: str, builder: tfds.core.DatasetBuilder, config: ConfigDict, task
 def _split(
     builder: tfds.core.DatasetBuilder, split: str, form: Form, buffer: int, streams: int = 1
 ) -> Split:
-    whole = _stream(builder, split, form)
-    if streams > whole.num_examples:
-        raise ValueError(
-            f'config.data.streams is {streams}; there are {whole.num_examples} examples of {split}'
-        )
+    count = builder.info.splits[split].num_examples
+    if streams > count:
+        raise ValueError(f'config.data.streams is {streams}; {split} has {count} examples')
     parts = [_stream(builder, part, form) for part in tfds.even_splits(split, streams)]
-    return Split(whole.num_examples, lambda: whole.examples, shuffled_in_turn(parts, buffer))
+    whole = _stream(builder, split, form) if streams > 1 else parts[0]
+    return Split(count, lambda: whole.examples, shuffled_in_turn(parts, buffer))
 
 
 def _stream(builder: tfds.core.DatasetBuilder, part: Any, form: Form) -> Stream:
