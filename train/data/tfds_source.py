@@ -77,8 +77,8 @@ def _split(
     if streams > count:
         raise ValueError(f'config.data.streams is {streams}; {split} has {count} examples')
     parts = [_stream(builder, part, form) for part in tfds.even_splits(split, streams)]
-    whole = _stream(builder, split, form) if streams > 1 else parts[0]
-    return Split(count, lambda: whole.examples, shuffled_in_turn(parts, buffer))
+    order = shuffled_in_turn(parts, buffer)
+    return Split(count, lambda: _stream(builder, split, form).examples, order)
 
 
 def _stream(builder: tfds.core.DatasetBuilder, part: Any, form: Form) -> Stream:
