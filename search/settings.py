@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     """The settings."""
     c = ConfigDict()
     c.seed = 0  # of what algorithms draw; networks have the config's
-    # Every n-th training image is held out to judge by; 0: judged by the evaluation set.
+    # One of each n training images is held out to judge by; 0: judged by the evaluation set.
     c.holdout = 10
 
     c.netadapt = ConfigDict()

@@ -1,13 +1,15 @@
 """NetAdapt as MobileNetV3 changes it: layer by layer, from a seed to a target (Paper: §4.2)."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mobilenet_v3.spec import ModelSpec
 from search.latency.model import LatencyModel
 from search.proposals import Proposal, lowest_channels, make_proposals
 from search.trials.trial import Outcome, Trial
 from search.widths import narrowest
+
+_HALVINGS = 6  # of δ, before a step is given up; less is noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Settings:
 
     Attributes:
       target: latency at which it ends, in the latency model's unit.
-      delta: least that each proposal is faster by, as a share of the seed's latency (δ = 0.01·|L|).
+      delta: least that each proposal is faster by, as a share of the seed's latency (δ = 0.01·|L|);
+        halved for a step in which no width can give as much.
       lowest: narrowest widths, as a share of the seed's.
     """
 
@@ -102,16 +105,16 @@ def netadapt(
     while current.latency > settings.target:
         # The last step need not go further than the target.
         cut = min(settings.delta * seed.latency, current.latency - settings.target)
-        proposals = make_proposals(current.spec, latency, current.latency - cut, lowest)
+        proposals = _proposals(current, latency, cut, lowest)
         number = len(steps) + 1
         if not proposals:
             raise ValueError(
-                f'no proposal of step {number} makes the network faster by {cut:.4g} {latency.unit}: '
-                f'it takes {current.latency:.4g}, the target is {settings.target:.4g}; raise '
-                '--target, or lower search.netadapt.delta or search.netadapt.lowest'
+                f'no proposal of step {number} makes the network faster: it takes '
+                f'{current.latency:.4g} {latency.unit}, the target is {settings.target:.4g}; raise '
+                '--target, or lower search.netadapt.lowest, with another --workdir'
             )
         trials = [
-            Trial(f'step_{number:02}_{each.width.name}', each.spec, current.name)
+            Trial(f'step_{number:02}_{each.width.name}', each.spec, current.name, number)
             for each in proposals
         ]
         outcomes = train(trials)
@@ -149,6 +152,22 @@ def check_target(seed: ModelSpec, latency: LatencyModel, settings: Settings) -> 
             f'narrowest network that proposals can reach from {seed.name} '
             f'(search.netadapt.lowest={settings.lowest:g} of its widths); raise --target or lower that'
         )
+
+
+def _proposals(
+    current: Point, latency: LatencyModel, cut: float, lowest: Mapping[str, int]
+) -> list[Proposal]:
+    """Of a step: each faster by `cut`, or by a half of it, a quarter and so on.
+
+    Departure from the paper, which does not say what happens then: near the narrowest widths several
+    together can still reach the target, but none of them gives δ by itself.
+    """
+    for halvings in range(_HALVINGS + 1):
+        at_most = current.latency - cut / 2**halvings
+        proposals = make_proposals(current.spec, latency, at_most, lowest)
+        if proposals:
+            return proposals
+    return []
 
 
 def _change(proposal: Proposal) -> str:

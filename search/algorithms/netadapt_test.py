@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import pytest
 
@@ -126,9 +127,31 @@ def test_a_target_that_cannot_be_reached_is_refused_before_anything_is_trained()
         netadapt(SEED, LATENCY, never, settings(1.2))
 
 
-def test_steps_too_large_for_any_proposal_are_told():
-    with pytest.raises(ValueError, match='no proposal of step 1 makes the network faster by'):
-        netadapt(SEED, LATENCY, train, settings(0.3, delta=0.6))
+@pytest.mark.parametrize(('target', 'delta'), [(0.3, 0.6), (0.35, 0.05), (0.5, 0.1)])
+def test_where_no_width_gives_delta_by_itself_smaller_steps_reach_the_target(target, delta):
+    steps = netadapt(SEED, LATENCY, train, settings(target, delta=delta, lowest=0.25))
+    path = [SEED, *(step.chosen for step in steps)]
+    assert path[-1].latency <= target * SEED.latency
+    gains = [before.latency - after.latency for before, after in itertools.pairwise(path)]
+    assert min(gains[:-1]) < delta * SEED.latency
+
+
+class OnlyTogether:
+    """Is faster only where all widths are narrower: no step by itself gives anything."""
+
+    unit = 'ms'
+
+    def predict(self, spec):
+        now = {width.name: width.channels for width in widths(spec)}
+        return 1.0 if all(now[w.name] < w.channels for w in widths(SMALL)) else 2.0
+
+
+def test_it_tells_that_no_step_makes_the_network_faster():
+    seed = dataclasses.replace(SEED, latency=2.0)
+    with pytest.raises(
+        ValueError, match=r'no proposal of step 1 makes the network faster: it takes 2'
+    ):
+        netadapt(seed, OnlyTogether(), train, Settings(1.5, 0.05, 0.25))
 
 
 @pytest.mark.parametrize(

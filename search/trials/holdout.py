@@ -3,8 +3,8 @@ for the networks that it finds.
 """
 
 import dataclasses
-from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from train.data.order import Stream, shuffled_in_turn
@@ -12,7 +12,11 @@ from train.data.source import Source, Split
 
 
 def hold_out(source: Source, every: int, buffer: int) -> Source:
-    """The source with every n-th training example for evaluation, and the others for training.
+    """The source with an n-th of its training examples for evaluation, and the others for training.
+
+    One of each n that follow each other is held out, drawn at random, the same each time: so an
+    n-th of each class where a folder has one after the other, and as good as that where a list has
+    them by turns.
 
     Args:
       source: a dataset.
@@ -28,23 +32,29 @@ def hold_out(source: Source, every: int, buffer: int) -> Source:
     if not 2 <= every <= total:
         raise ValueError(
             f'search.holdout is {every}; expected 0, or 2 to the {total} training examples of '
-            f'{source.name}: every n-th is held out'
+            f'{source.name}: one of each n is held out'
         )
-    held, left = range(0, total, every), [n for n in range(total) if n % every]
+    held = _one_of_each(every, total)
     subset = source.train.subset
     if subset is not None:
-        train, val = subset(left), subset(held)
+        train, val = (subset(np.flatnonzero(chosen)) for chosen in (~held, held))
     else:
-        train = _streamed(source, len(left), lambda number: number % every != 0, buffer)
-        val = _streamed(source, len(held), lambda number: number % every == 0, buffer)
+        train, val = (_streamed(source, chosen, buffer) for chosen in (~held, held))
     # The few that are held are read often.
     val = dataclasses.replace(val, examples=val.examples().cache)
     return Source(source.name, source.labels, train, val)
 
 
-def _streamed(
-    source: Source, count: int, chosen: Callable[[tf.Tensor], tf.Tensor], buffer: int
-) -> Split:
-    numbered = source.train.examples().enumerate().filter(lambda number, _: chosen(number))
+def _one_of_each(every: int, total: int) -> np.ndarray:
+    """Whether an example is held out, bool [total]."""
+    first = np.arange(0, total, every)
+    held = np.zeros(total, bool)
+    held[np.random.default_rng(0).integers(first, np.minimum(first + every, total))] = True
+    return held
+
+
+def _streamed(source: Source, chosen: np.ndarray, buffer: int) -> Split:
+    table, count = tf.constant(chosen), int(chosen.sum())
+    numbered = source.train.examples().enumerate().filter(lambda number, _: table[number])
     examples = numbered.map(lambda _, example: example)
     return Split(count, lambda: examples, shuffled_in_turn([Stream(examples, count)], buffer))

@@ -66,7 +66,7 @@ class Training:
             folder = Path(self.folder) / trial.parent
             arrays, parent = read_state(folder)
             write_arrays(trainer, narrow(arrays, parent, trial.spec, CRITERIA[self.criterion]))
-        accuracy = train_and_judge(trainer, source, self.steps)
+        accuracy = train_and_judge(trainer, source, self.steps, trial.turn * self.steps)
         if self.keeps_weights and accuracy is not None:
             folder = Path(self.folder) / trial.name
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,12 +100,25 @@ def make_trainer(run: Run, source: Source, steps: int) -> Trainer:
     return Trainer(run.make_task(), tf.distribute.get_strategy(), steps_per_epoch, steps)
 
 
-def train_and_judge(trainer: Trainer, source: Source, steps: int) -> float | None:
-    """Takes steps; the averaged weights' accuracy then, or None where the loss diverged."""
+def train_and_judge(
+    trainer: Trainer, source: Source, steps: int, start_step: int = 0
+) -> float | None:
+    """The averaged weights' accuracy after steps; None where the loss diverged.
+
+    Args:
+      trainer: of the network.
+      source: its images.
+      steps: to take.
+      start_step: how many batches of the seed's order are passed over.
+    """
     config = trainer.task.config
     at_once = config.train.batch_size // config.train.parts
     batches = pipeline.train_batches(
-        source.train, trainer.task, batch_size=at_once, seed=config.seed
+        source.train,
+        trainer.task,
+        batch_size=at_once,
+        seed=config.seed,
+        start_step=start_step * config.train.parts,
     )
     iterator = iter(batches)
     for step in range(0, steps, STEPS_AT_ONCE):

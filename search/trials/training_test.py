@@ -47,7 +47,7 @@ def make(config, folder, steps=2, **options):
 
 def test_a_trial_has_an_accuracy_on_images_held_out(parent):
     folder, outcome = parent
-    # Every third of ten images: 0, 3, 6 and 9.
+    # A third of ten images: four.
     assert outcome.accuracy in [0, 0.25, 0.5, 0.75, 1]
     assert outcome.seconds > 0
     assert (folder / 'parent' / 'weights.npz').is_file()
@@ -74,7 +74,7 @@ def test_a_narrower_trial_starts_from_its_parents_weights(
     folder, _ = parent
     started = []
 
-    def look(trainer, source, steps):
+    def look(trainer, source, steps, start_step):
         started.append(read_arrays(trainer))
         return 0.5
 
@@ -101,6 +101,22 @@ def test_fine_tuning_moves_weights_and_averages(parent, tiny_config, narrow_spec
     for key in ('model/bneck_3/expand/conv/0', 'averaged/bneck_3/expand/bn/2'):
         assert after[key].shape == before[key].shape
         assert np.any(after[key] != before[key])
+
+
+def test_trials_of_another_turn_are_trained_on_the_batches_that_follow(
+    tiny_config, spec, tmp_path, monkeypatch
+):
+    asked = []
+
+    def look(split, task, **options):
+        asked.append(options['start_step'])
+        return train_batches(split, task, **options)
+
+    train_batches = training.pipeline.train_batches
+    monkeypatch.setattr(training.pipeline, 'train_batches', look)
+    for turn in (0, 1, 3):
+        make(tiny_config(), tmp_path)(Trial(f'turn_{turn}', spec, turn=turn))
+    assert asked == [0, 2, 6]
 
 
 def test_a_trial_that_diverges_has_no_accuracy_and_leaves_no_weights(parent, tiny_config, spec):
@@ -133,6 +149,10 @@ def test_what_was_saved_is_read(tiny_config, spec, tmp_path):
     assert arrays.keys() == read_arrays(trainer).keys()
 
 
+def images_of(split):
+    return [example['image'].numpy() for example in split.examples()]
+
+
 def labels_of(split):
     return [int(example['label']) for example in split.examples()]
 
@@ -145,12 +165,20 @@ def test_held_out_images_are_not_trained_on(tiny_config, streamed):
         source = dataclasses.replace(source, train=train)
     judged = hold_out(source, 3, buffer=100)
     assert (judged.train.num_examples, judged.val.num_examples) == (6, 4)
-    every = labels_of(source.train)
-    assert labels_of(judged.val) == every[::3]
-    assert labels_of(judged.train) == [label for i, label in enumerate(every) if i % 3]
-    images = {bytes(e['image'].numpy()) for e in judged.train.shuffled(0, 0).take(12)}
-    assert len(images) == 6
-    assert not images & {bytes(e['image'].numpy()) for e in judged.val.examples()}
+    every, held = images_of(source.train), images_of(judged.val)
+    # One of each three, of the last one, too.
+    assert [i // 3 for i, image in enumerate(every) if image in held] == [0, 1, 2, 3]
+    assert images_of(judged.train) == [image for image in every if image not in held]
+    trained = {e['image'].numpy() for e in judged.train.shuffled(0, 0).take(12)}
+    assert trained == set(every) - set(held)
+
+
+def test_a_list_that_has_its_classes_by_turns_keeps_each_on_both_sides(tiny_config):
+    source = open_source(tiny_config().data)
+    numbers = [number for _ in range(20) for number in (0, 4, 9)]  # of three classes
+    turns = dataclasses.replace(source, train=source.train.subset(numbers))
+    judged = hold_out(turns, 3, buffer=100)
+    assert set(labels_of(judged.val)) == set(labels_of(judged.train)) == {0, 1, 2}
 
 
 def test_what_is_left_of_a_sorted_folder_is_shuffled_as_a_whole(tiny_config):

@@ -23,11 +23,14 @@ class Trial:
       name: its own; also of its folder.
       spec: the network.
       parent: the trial whose weights it starts from; '' starts from random ones.
+      turn: of the algorithm; trials of one turn are trained on the same batches, those of the next
+        on the batches that follow.
     """
 
     name: str
     spec: ModelSpec
     parent: str = ''
+    turn: int = 0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
