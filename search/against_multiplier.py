@@ -32,6 +32,7 @@ from search.latency.form import FileForm
 from search.latency.measured import MeasuredLatency
 from search.latency.model import LatencyModel
 from search.latency_check import build_cases
+from search.settings import check_config
 from train import cli
 from train.files import write_file, write_json
 from train.markdown import markdown_table
@@ -64,6 +65,7 @@ def main() -> None:
     if FLAGS.resolution is not None:
         config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
     config.data.dataset = FLAGS.dataset
+    check_config(config)
     found, seed = load_model_spec(FLAGS.spec), load_model_spec(FLAGS.seed_model)
     protocol = read_protocol()
     cli.import_tensorflow()

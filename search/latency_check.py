@@ -107,9 +107,8 @@ def run(
             Observed(form.parts(spec), sum_ms, latency.median_ms)
             for spec, sum_ms, latency in zip(specs, sums_ms, measured, strict=True)
         ]
-        correction = helpful_correction(observed[: len(fitted)], table, form.scheme)
-        if correction is not None:
-            write_correction(folder, correction)
+        correction = helpful_correction(observed[: len(fitted)], table, form)
+        write_correction(table, form, correction)
         agreement = Agreement(observed[len(fitted) :], correction)
         plot_agreement(folder / PLOT, agreement, device.name)
         facts = {'scheme': form.scheme, 'resolution': form.resolution, **journal.facts}

@@ -62,7 +62,7 @@ def test_the_check_goes_on_after_a_fault_and_corrects_the_table(table, networks)
     assert device.turns == 2 * 8 - 5
     assert '3 networks: error median' in said
     assert 'rank correlation 1.000' in said
-    assert correction_of(table, 'float32').networks == 5
+    assert correction_of(table, FORM).networks == 5
     folder = table.path.parent
     assert {'check.md', 'check.png'} <= {path.name for path in folder.iterdir()}
 

@@ -15,13 +15,14 @@ import os
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from benchmark import measuring_flags
 from benchmark.blocks.parts import SCHEMES
 from benchmark.measuring_flags import define_device_flags, define_protocol_flags, read_protocol
 from search.latency.choose import EXPECTED, MEASURED, open_latency
 from search.latency_grid import open_device
+from search.settings import check_config
 from search.trials.processes import Processes
 from search.trials.ray_runner import OnRay
 from search.trials.trial import OneByOne, Runner
@@ -38,6 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_string('seed_model', None, 'Network to start from, or spec file.', required=True)
     flags.DEFINE_string('target', None, '0.7x of the seed, or in its unit.', required=True)
     flags.DEFINE_string('latency', None, f'What networks take: {EXPECTED}.', required=True)
+    flags.DEFINE_string('table_device', None, "Whose rows of a table count, if not one device's.")
     flags.DEFINE_enum('scheme', 'float32', SCHEMES, 'Of the files whose latency counts.')
     flags.DEFINE_string('dataset', None, 'As of train.main.', required=True)
     flags.DEFINE_string('data_dir', None, 'Where TFDS keeps prepared datasets.')
@@ -73,7 +75,8 @@ def main() -> None:
         config.model.resolution = (FLAGS.resolution, FLAGS.resolution)
     if FLAGS.data_dir is not None:
         config.data.data_dir = FLAGS.data_dir
-    _check(config)
+    check_config(config)
+    _check_flags()
     protocol, workdir = read_protocol(), Path(FLAGS.workdir)
     cli.import_tensorflow()
     from search import stage
@@ -90,7 +93,15 @@ def main() -> None:
         runner = _open_runner()
         if isinstance(runner, OnRay):
             stack.enter_context(contextlib.closing(runner))
-        latency = open_latency(FLAGS.latency, form, run.spec, device, protocol, workdir / 'latency')
+        latency = open_latency(
+            FLAGS.latency,
+            form,
+            run.spec,
+            device,
+            protocol,
+            workdir / 'latency',
+            FLAGS.table_device,
+        )
         words = {name: FLAGS[name].value for name in ('latency', 'scheme', 'target', 'seed_run')}
         plan = stage.Plan(
             FLAGS.algorithm, run, FLAGS.search, latency, words, workdir, runner, FLAGS.retrain
@@ -98,24 +109,23 @@ def main() -> None:
         print(stage.search(plan))
 
 
-def _check(config: ConfigDict) -> None:
+def _check_flags() -> None:
     """Refuses what would be passed over in silence."""
-    if config.task != 'classification':
-        raise ValueError(f'config.task is {config.task!r}; a search trains classification only')
-    height, width = config.model.resolution
-    if height != width:
-        raise ValueError(f'the resolution is {height}×{width}; a search takes square images only')
-    if config.init.source or config.distill.weight:
-        raise ValueError(
-            'config.init.source and config.distill are not for a search, whose networks start from '
-            'random weights or their parents; give NetAdapt a trained seed by --seed_run'
-        )
     if FLAGS.seed_run and FLAGS.algorithm != 'netadapt':
         raise ValueError('--seed_run goes with --algorithm=netadapt; others train every network')
     if FLAGS.ray_address and FLAGS.runner != 'ray':
         raise ValueError('--ray_address goes with --runner=ray')
+    if FLAGS.ray_address and FLAGS['processes'].present:
+        raise ValueError('--processes is of workers here; on --ray_address the cluster counts')
+    if FLAGS.table_device is not None and not FLAGS.latency.startswith('table:'):
+        raise ValueError('--table_device goes with --latency=table:FILE')
+    if FLAGS.latency == 'madds' and FLAGS['scheme'].present:
+        raise ValueError('--scheme goes with latencies of files; --latency=madds has none')
     if FLAGS['device'].present:
         raise ValueError('--device is what --latency says; expected --latency=host or adb')
+    for flag in FLAGS.get_key_flags_for_module(measuring_flags):
+        if flag.present and FLAGS.latency not in MEASURED:
+            raise ValueError(f'--{flag.name} goes with --latency=host or adb, which measure')
 
 
 def _open_runner() -> Runner:

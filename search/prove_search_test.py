@@ -15,7 +15,7 @@ def test_a_killed_search_ends_with_the_same_network(
         'search.main',
         '--algorithm=random',
         f'--seed_model={tiny_spec}',
-        '--target=0.96x',
+        '--target=2x',
         '--latency=madds',
         f'--dataset=folder:{image_folder}',
         '--resolution=32',

@@ -94,7 +94,7 @@ class Judge:
       space: makes networks of them.
       latency: what these take (`latency_fn`).
       train: trains them (`train_fn`); called with those that were not judged before.
-      target: latency that the reward is relative to.
+      target: latency that the reward is relative to; it scales all rewards alike.
       weight: of the latency in the reward.
     """
 
@@ -133,3 +133,9 @@ def child_of(spec: ModelSpec) -> Trial:
 def best(samples: Sequence[Sample]) -> Sample:
     """The sample with the largest reward, the first of equal ones."""
     return max(samples, key=lambda each: each.judgement.reward)
+
+
+def within(samples: Sequence[Sample], target: float) -> list[Sample]:
+    """Those that were trained and meet a latency."""
+    judged = [each for each in samples if each.judgement.accuracy is not None]
+    return [each for each in judged if each.judgement.latency <= target]

@@ -70,3 +70,31 @@ def check(settings: ConfigDict) -> None:
         value = settings[part][name]
         if not (math.isfinite(value) and holds(value)):
             raise ValueError(f'search.{field} is {value}; expected {expected}')
+
+
+def check_config(config: ConfigDict) -> None:
+    """Sees that a recipe of training is one for networks that are compared from scratch.
+
+    Raises:
+      ValueError: it is of another task or of images that are not square, or it needs weights.
+    """
+    if config.task != 'classification':
+        raise ValueError(f'config.task is {config.task!r}; a search trains classification only')
+    height, width = config.model.resolution
+    if height != width:
+        raise ValueError(f'the resolution is {height}×{width}; a search takes square images only')
+    if config.init.source or config.distill.weight:
+        raise ValueError(
+            'config.init.source and config.distill are not for a search, whose networks start from '
+            'random weights or their parents; give NetAdapt a trained seed by --seed_run'
+        )
+    finetune = config.finetune
+    if (
+        finetune.unfreeze
+        or finetune.freeze_batch_norm
+        or (finetune.backbone_rate, finetune.stage_decay) != (1, 1)
+    ):
+        raise ValueError(
+            'config.finetune keeps trained layers as they were, while networks of a search learn as '
+            'a whole; use a --config without it, such as configs/small_data.py'
+        )

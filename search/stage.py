@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from search.latency.choose import parse_target
 from search.latency.model import LatencyModel
 from search.latency.table import TableLatency
 from search.report import Facts, adapt_page, sampling_page, write_page
-from search.sampling import Judge, Sample, Strategy, best, sample
+from search.sampling import Judge, Sample, Strategy, best, sample, within
 from search.settings import check
-from search.space import Space
+from search.space import MNASNET, Space
 from search.space_parts import space_parts
 from search.trials.seed import NAME, seed_outcome
 from search.trials.training import WEIGHTS, Training, open_judged
 from search.trials.trial import Outcome, Outcomes, Runner, Trial, run_trials
+from search.widths import narrowest
 from train import loop
 from train.files import write_json
 from train.run import Run
@@ -118,6 +120,9 @@ def _adapt(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
             + ', '.join(CRITERIA)
         )
     settings = netadapt.Settings(target, options.delta, options.lowest)
+    if isinstance(plan.latency, TableLatency):
+        floor = plan.latency.form.parts(narrowest(plan.seed, options.lowest))
+        plan.latency.require(floor, f'--lowest={options.lowest:g} ')
     netadapt.check_target(plan.seed, plan.latency, settings)  # before the seed is trained
     source = open_judged(_data(plan.run.config), plan.holdout)
     loop.check_batches(plan.run.config, source, tf.distribute.get_strategy())
@@ -153,7 +158,7 @@ def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
     space = Space(plan.seed, dict(plan.settings.space))
     strategy = make_strategy(plan.algorithm, space.options, plan.settings)
     if isinstance(plan.latency, TableLatency):
-        plan.latency.require(space_parts(space, plan.latency.form))
+        plan.latency.require(space_parts(space, plan.latency.form), _space_flags(plan.settings))
     options = plan.settings.sampling
     config = short(plan.run.config, options.epochs)
     source = open_judged(_data(config), plan.holdout)
@@ -168,12 +173,9 @@ def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
 
     def on_batch(samples: Sequence[Sample]) -> None:
         _log(plan, samples)
-        judged = best(samples).judgement
-        print(
-            f'{len(samples)} of {options.budget}; the best so far: {_said(judged.accuracy)}, '
-            f'{judged.latency:.4g} {plan.latency.unit}, reward {judged.reward:.4f}',
-            flush=True,
-        )
+        fitting = within(samples, target)
+        said = _best(fitting, plan) if fitting else 'none meets the target yet'
+        print(f'{len(samples)} of {options.budget}; {said}', flush=True)
 
     samples = sample(
         strategy,
@@ -182,12 +184,38 @@ def _sample(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
         batch=options.batch,
         on_batch=on_batch,
     )
-    found = best(samples)
-    if found.judgement.accuracy is None:
+    found = _choose(samples, target, plan.latency.unit)
+    return space.spec(found.architecture), sampling_page(plan.workdir, samples, facts)
+
+
+def _choose(samples: Sequence[Sample], target: float, unit: str) -> Sample:
+    """The best of the samples that meet the target: the reward alone would trade it for accuracy.
+
+    Raises:
+      ValueError: none meets it, or all diverged.
+    """
+    judged = within(samples, math.inf)
+    if not judged:
         raise ValueError(
             f'all {len(samples)} children diverged; lower --config.schedule.learning_rate'
         )
-    return space.spec(found.architecture), sampling_page(plan.workdir, samples, facts)
+    fitting = within(judged, target)
+    if not fitting:
+        fastest = min(each.judgement.latency for each in judged)
+        raise ValueError(
+            f'none of {len(samples)} samples meets the target of {target:.4g} {unit}, the fastest '
+            f'takes {fastest:.4g}; go on with a larger --search.sampling.budget or --target in the '
+            'same --workdir, or begin another with search.sampling.reward_weight further below 0'
+        )
+    return best(fitting)
+
+
+def _best(samples: Sequence[Sample], plan: Plan) -> str:
+    judged = best(samples).judgement
+    return (
+        f'the best within the target: {_said(judged.accuracy)}, {judged.latency:.4g} '
+        f'{plan.latency.unit}, reward {judged.reward:.4f}'
+    )
 
 
 def make_strategy(algorithm: str, options: Sequence[int], settings: ConfigDict) -> Strategy:
@@ -199,8 +227,22 @@ def make_strategy(algorithm: str, options: Sequence[int], settings: ConfigDict) 
     if algorithm == 'nas':
         return nas.Controller(options, nas.Settings(**settings.nas), settings.seed)
     if algorithm == 'evolution':
+        population, budget = settings.evolution.population, settings.sampling.budget
+        if budget <= population:
+            raise ValueError(
+                f'search.sampling.budget is {budget}; expected more than the population of '
+                f'{population}, which is drawn at random: lower search.evolution.population'
+            )
         return evolution.Evolution(options, evolution.Settings(**settings.evolution), settings.seed)
     return RandomSearch(options, settings.seed)
+
+
+def _space_flags(settings: ConfigDict) -> str:
+    """Of latency_grid, which make it measure the parts of this space."""
+    chosen = {name: tuple(options) for name, options in settings.space.items()}
+    changed = {name: options for name, options in chosen.items() if options != MNASNET[name]}
+    said = [f'--search.space.{name}="{options}"' for name, options in changed.items()]
+    return ' '.join(['--space', *said, ''])
 
 
 # Configs
@@ -232,6 +274,9 @@ def _data(config: ConfigDict) -> str:
 
 
 def _begin(plan: Plan, facts: Facts) -> None:
+    settings, words = json.loads(plan.settings.to_json()), dict(plan.words)
+    if plan.algorithm != 'netadapt':  # neither changes what a child is worth
+        del settings['sampling']['budget'], words['target']
     begin(
         plan.workdir,
         {
@@ -239,10 +284,10 @@ def _begin(plan: Plan, facts: Facts) -> None:
             'seed': to_dict(plan.seed),
             'labels': plan.run.labels,
             'config': json.loads(plan.run.config.to_json()),
-            'settings': json.loads(plan.settings.to_json()),
+            'settings': settings,
             # Another table or correction would judge what is left of the search in another way.
             'latency of the seed': facts.seed_latency,
-            **plan.words,
+            **words,
         },
     )
 

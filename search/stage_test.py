@@ -19,13 +19,15 @@ from train.run import load_trained
 def make_plan(tiny_config, tmp_path):
     """Makes plans of a search that trains each network for two steps of four images."""
 
-    def make(algorithm, target='0.96x', workdir=None, retrains=False, **changes):
+    def make(algorithm, target='', workdir=None, retrains=False, **changes):
+        target = target or ('0.96x' if algorithm == 'netadapt' else '2x')
         config = tiny_config()
         config.train.epochs = 1.0
         settings = declared.get_config()
         settings.holdout = 3
         settings.netadapt.update(delta=0.01, steps=1, lowest=0.3)
         settings.sampling.update(budget=3, batch=2, epochs=1.0)
+        settings.evolution.update(population=2, tournament=2)
         settings.space.update(
             op=('inverted_3',), kernel=(3,), se=(0.0,), skip=(True,), width=(1.0, 0.75), layers=(0,)
         )
@@ -148,6 +150,36 @@ def test_what_is_refused_leaves_no_search_behind(make_plan, trained, algorithm):
     assert not plan.workdir.exists()
 
 
+def test_the_best_within_the_target_is_found_whatever_rewards_more(make_plan, trained):
+    found = {}
+    for target in (9, 2):
+        plan = make_plan(
+            'random',
+            target=f'{target}x',
+            sampling_budget=16,
+            sampling_reward_weight=-0.01,
+            space_op=('inverted_3', 'inverted_6'),
+        )
+        stage.search(plan)
+        spec = load_model_spec(str(plan.workdir / 'spec.json'))
+        found[target] = plan.latency.predict(spec) / plan.latency.predict(plan.seed)
+    assert found[2] <= 2 < found[9] <= 9
+    assert len(trained) == len(set(trained))  # another target trains nothing again
+
+
+def test_a_target_that_no_sample_meets_is_told_and_more_samples_go_on(make_plan, trained):
+    with pytest.raises(ValueError, match=r'none of 2 samples meets the target of .* the fastest'):
+        stage.search(make_plan('random', target='0.01x', sampling_budget=2))
+    stage.search(make_plan('random', sampling_budget=4))
+    assert len(trained) == len(set(trained))
+
+
+def test_an_evolution_without_children_is_refused(make_plan, trained):
+    with pytest.raises(ValueError, match='budget is 3; expected more than the population of 3'):
+        stage.search(make_plan('evolution', evolution_population=3))
+    assert not trained
+
+
 def test_another_latency_of_the_seed_is_another_search(make_plan, trained):
     plan = make_plan('random')
     stage.search(plan)
@@ -162,7 +194,19 @@ def test_a_space_that_the_table_does_not_hold_is_told_before_anything_is_trained
     plan = make_plan('random')
     form = FileForm(32, len(plan.run.labels))
     table = make_table(tmp_path / 'table.csv', form.parts(plan.seed))
-    with pytest.raises(ValueError, match=r'measure them: python -m search\.latency_grid --space'):
+    command = r"latency_grid --space .*--search\.space\.op=\"\('inverted_3',\)\" .*--device=adb"
+    with pytest.raises(ValueError, match=command):
+        stage.search(dataclasses.replace(plan, latency=TableLatency(table, form)))
+    assert not trained
+
+
+def test_widths_that_the_table_does_not_hold_are_told_with_how_narrow_they_get(
+    make_plan, trained, tmp_path
+):
+    plan = make_plan('netadapt')
+    form = FileForm(32, len(plan.run.labels))
+    table = make_table(tmp_path / 'table.csv', form.parts(plan.seed))
+    with pytest.raises(ValueError, match=r'search\.latency_grid --lowest=0\.3 --seed_model'):
         stage.search(dataclasses.replace(plan, latency=TableLatency(table, form)))
     assert not trained
 

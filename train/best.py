@@ -19,13 +19,24 @@ class Best:
 
     Attributes:
       metrics, step: of the best evaluation; None without early stopping or before the first one.
+      is_lost: there was one, whose weights somebody has removed: the last ones count, and waiting
+        begins anew.
+
+    Raises:
+      ValueError: the patience is below 0, or the best weights are damaged.
     """
 
     def __init__(self, workdir: str, patience: int, saved: dict | None = None) -> None:
         if patience < 0:
             raise ValueError(f'config.eval.patience is {patience}; expected 0 or more')
-        self._folder, self._patience = folder(workdir), patience
+        self._workdir, self._patience = workdir, patience
         saved = saved or {}
+        self.is_lost = saved.get('step') is not None and latest(workdir) is None
+        if self.is_lost:
+            print(
+                f'warning: the weights of step {saved["step"]}, the best, are gone; the last count'
+            )
+            saved = {}
         self._value: float | None = saved.get('value')
         self._waited: int = saved.get('waited', 0)
         self.metrics: dict | None = saved.get('metrics')
@@ -71,12 +82,16 @@ class Best:
         self._value, self._waited = value, 0
         self.metrics, self.step = metrics, state['step']
         checkpoint.save(
-            self._folder, tf.train.Checkpoint(averaged=averaged), state, keep=1, write=write
+            folder(self._workdir),
+            tf.train.Checkpoint(averaged=averaged),
+            state,
+            keep=1,
+            write=write,
         )
 
     def restore(self, averaged: tf_keras.Model) -> None:
         """Puts the best weights into `averaged`, where there is early stopping."""
-        saved = checkpoint.latest(self._folder) if self._patience else None
+        saved = latest(self._workdir) if self._patience else None
         if saved is not None:
             checkpoint.read(saved, tf.train.Checkpoint(averaged=averaged)).assert_consumed()
 
@@ -84,3 +99,18 @@ class Best:
 def folder(workdir: str) -> str:
     """Where a run with early stopping keeps its best weights."""
     return os.path.join(workdir, 'best')
+
+
+def latest(workdir: str) -> checkpoint.Saved | None:
+    """The best weights of a run; None where there are none.
+
+    Raises:
+      ValueError: they are damaged.
+    """
+    try:
+        return checkpoint.latest(folder(workdir))
+    except ValueError:
+        raise ValueError(
+            f'the best weights of {workdir} are damaged; remove {folder(workdir)} and give the '
+            'command that trained them again: it goes on with the last ones'
+        ) from None

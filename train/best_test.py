@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -81,6 +82,38 @@ def test_waiting_goes_on_after_a_stop(patient, tmp_path, monkeypatch):
 
 def test_patience_outlasting_the_run_still_takes_the_best(patient, tmp_path):
     patient.eval.patience = 100
+    assert loop.run(patient, str(tmp_path))['averaged']['top1'] == 0.9
+    assert json.loads((tmp_path / 'results.json').read_text())['step'] == 10
+
+
+def flip_a_byte(workdir):
+    (path,) = workdir.glob('best/*/variables.data*')
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_best_weights_are_told_and_the_last_ones_go_on_without_them(
+    patient, tmp_path, capsys
+):
+    patient.eval.patience = 100
+    loop.run(patient, str(tmp_path))
+    flip_a_byte(tmp_path)
+    message = r'the best weights of .* are damaged; remove .*best and give the command that trained'
+    for use in (lambda: load_trained(str(tmp_path)), lambda: loop.run(patient, str(tmp_path))):
+        with pytest.raises(ValueError, match=message):
+            use()
+    shutil.rmtree(tmp_path / 'best')
+    capsys.readouterr()
+    assert loop.run(patient, str(tmp_path))['averaged']['top1'] == VALUES[-1]
+    assert 'the weights of step 10, the best, are gone; the last count' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'results.json').read_text())['step'] == 12
+    assert load_trained(str(tmp_path))[2]['step'] == 12
+
+
+def test_without_its_best_weights_a_run_waits_anew(patient, tmp_path):
+    loop.run(patient, str(tmp_path))
+    shutil.rmtree(tmp_path / 'best')
     assert loop.run(patient, str(tmp_path))['averaged']['top1'] == 0.9
     assert json.loads((tmp_path / 'results.json').read_text())['step'] == 10
 

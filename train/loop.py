@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
 
-from train import checkpoint
+from train import best, checkpoint
 from train import strategy as strategies
 from train.clock import Clock
 from train.data import pipeline
@@ -104,6 +104,8 @@ def _train(
             'does not take. Train on GPUs or the CPU'
         )
     saved = _find_checkpoint(run_, workdir, strategies.is_chief(strategy))
+    if saved is not None:
+        check_examples(saved.state, source, workdir)
 
     _make_deterministic(config)
     clock = Clock(config, source.train.num_examples)
@@ -142,7 +144,8 @@ def _find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved |
     except OSError as e:
         raise ValueError(f'cannot make --workdir={workdir}: {e}') from None
     if write:
-        checkpoint.remove_leftovers(checkpoint_folder(workdir))
+        for folder in (checkpoint_folder(workdir), best.folder(workdir)):
+            checkpoint.remove_leftovers(folder)
     saved = checkpoint.latest(checkpoint_folder(workdir))
     if saved is None:
         return None
@@ -156,6 +159,21 @@ def _find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved |
             'values. These differ: ' + '; '.join(differing)
         )
     return saved
+
+
+def check_examples(state: dict, source: Source, workdir: str) -> None:
+    """Sees that a run continues on as many images: their number decides over order and length.
+
+    Raises:
+      ValueError: it does not.
+    """
+    now = source.train.num_examples
+    known = state.get('num_examples', now)  # runs of before it was noted
+    if known != now:
+        raise ValueError(
+            f'{source.name} has {now} training images, and the run in {workdir} began with {known}; '
+            f'expected the same ones, or another --workdir (--init={workdir} starts from its weights)'
+        )
 
 
 def _some_images(source: Source, task: Task) -> Iterator[tf.Tensor]:
@@ -182,6 +200,14 @@ def check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.St
                 f'config.{field}.batch_size is {size}; expected a multiple of the {replicas} '
                 f'replicas{times}'
             )
+    together = config.train.batch_size // (replicas * parts)
+    blends = config.augment.mixup or (config.distill.weight and config.distill.on == 'features')
+    if blends and together == 1:
+        raise ValueError(
+            'config.augment.mixup and config.distill.on=features work on images of one part of a '
+            f'batch on one replica, and of {config.train.batch_size} / {replicas} replicas / {parts} '
+            'parts there is one; expected at least 2: lower config.train.parts'
+        )
     if config.train.batch_size > source.train.num_examples:
         raise ValueError(
             f'config.train.batch_size is {config.train.batch_size}, more than the '

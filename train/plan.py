@@ -64,6 +64,8 @@ def main() -> None:
     config = train_main.recipe()
     if config.distill.weight:
         raise ValueError('config.distill.weight is not 0; what a teacher takes is not counted')
+    if config.task != 'classification' and any('tpu' in fleet.name for fleet in fleets):
+        raise ValueError(f'--devices names TPUs, and --tpu trains classifiers, not {config.task}')
     cli.import_tensorflow()
     from train.run import resolve_spec
     from train.step_probe import measure_needs, probe

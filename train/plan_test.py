@@ -14,6 +14,10 @@ BAD = {
     'a teacher': (['--config.distill.weight=0.5'], 'what a teacher takes is not counted'),
     'no efficiency': (['--efficiency=0'], '--efficiency=0'),
     'no such folder': (['--dataset=folder:nowhere'], "there is no folder 'nowhere'"),
+    'a TPU': (
+        ['--task=detection', '--devices=8xtpu_v2'],
+        '--tpu trains classifiers, not detection',
+    ),
     'no resolution': (['--resolution=big'], '--resolution is big'),
 }
 ROW = Row('8xv100', 512, 1, 5.573, 32.0, 6.38, 26130.0, 8.17)

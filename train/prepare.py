@@ -53,7 +53,12 @@ def prepare(config: ConfigDict, state: dict | None) -> Prepared:
     if balanced and not config.train.class_weights:
         config.train.class_weights = class_weights(source.train, len(source.labels))
     teacher = None
-    if config.distill.weight and config.distill.teacher:
+    if bool(config.distill.weight) != bool(config.distill.teacher):
+        raise ValueError(
+            f'config.distill has weight {config.distill.weight} and teacher '
+            f'{config.distill.teacher!r}; expected both, or neither'
+        )
+    if config.distill.weight:
         teacher = read_teacher(config, source.labels)
         config.distill.source = teacher.checksum
     return Prepared(Run(config, spec, source.labels), source, initial, teacher)

@@ -100,6 +100,9 @@ def prove(
             f'the command {" ".join(command)} has no {OUT} for the folder it writes to'
         )
     runner = _Runner(command, environment)
+    for folder in (whole, killed):
+        shutil.rmtree(folder, ignore_errors=True)
+        _log_of(folder).unlink(missing_ok=True)
     undisturbed = _run_undisturbed(runner, whole)
     expected = _sums(whole, compared)
     if not expected:
@@ -135,7 +138,7 @@ class _Runner:
     def started(self, folder: Path) -> Iterator[subprocess.Popen]:
         """In a group of its own: the processes that it starts are killed with it, here at the latest."""
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder.with_suffix('.log'), 'ab') as log:
+        with open(_log_of(folder), 'ab') as log:
             process = subprocess.Popen(
                 [word.replace(OUT, str(folder)) for word in self._command],
                 env=self._environment,
@@ -151,17 +154,18 @@ class _Runner:
             process.wait()
 
 
+def _log_of(folder: Path) -> Path:
+    return folder.with_suffix('.log')
+
+
 def _finish(process: subprocess.Popen, folder: Path) -> None:
     """To the end."""
     if code := process.wait():
-        log = folder.with_suffix('.log').read_text(errors='replace').splitlines()
+        log = _log_of(folder).read_text(errors='replace').splitlines()
         raise ValueError(f'the command ended with {code}: {log[-1] if log else "no words"}')
 
 
 def _run_undisturbed(runner: _Runner, folder: Path) -> Undisturbed:
-    shutil.rmtree(folder, ignore_errors=True)
-    for path in folder.parent.glob('*.log'):
-        path.unlink()
     began = time.monotonic()
     with runner.started(folder) as process:
         while not any(folder.iterdir()) and process.poll() is None:

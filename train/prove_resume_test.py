@@ -27,7 +27,9 @@ FORGETFUL = HONEST.replace('str(number)', 'str(known)').replace(
 
 @pytest.mark.parametrize(('program', 'differs'), [(HONEST, False), (FORGETFUL, True)])
 def test_files_that_tell_of_a_kill_are_found(tmp_path, program, differs):
+    (tmp_path / 'important.log').write_text('of something else')
     proof = prove([sys.executable, '-c', program, 'OUT'], tmp_path, kills=6, seed=1)
+    assert (tmp_path / 'important.log').read_text() == 'of something else'
     assert proof.hits.total() == 6
     assert proof.hits['write'] >= 1
     assert proof.files == 10

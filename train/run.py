@@ -16,8 +16,7 @@ from mobilenet_v3.head_tables import segmentation_backbone
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import from_dict, load_model_spec, to_dict
 from mobilenet_v3.transforms import halve_tail, widen, widen_backbone
-from train import checkpoint
-from train.best import folder as best_folder
+from train import best, checkpoint
 from train.task import Task
 from train.tasks import TASKS
 
@@ -165,7 +164,7 @@ def newest(workdir: str) -> checkpoint.Saved:
         raise ValueError(
             f'{workdir} has no checkpoint; expected the --workdir of a run of train.main'
         )
-    return checkpoint.latest(best_folder(workdir)) or last
+    return best.latest(workdir) or last
 
 
 def checkpoint_folder(workdir: str) -> str:

@@ -23,6 +23,7 @@ from train.trainer import Metrics, Trainer
 from train.workers import Agreement
 
 RESULTS_FILE = 'results.json'
+_SHARED = 'one --workdir, in a folder that all of them share'
 MOST_TOLD = 3  # figures in a line of the terminal, beside the loss
 
 
@@ -67,7 +68,9 @@ class Session:
         self._write = strategies.is_chief(trainer.strategy)
         self._agreement = Agreement(trainer.strategy)
         state = saved or {'step': 0}
-        self._agreement.check_same('step of the checkpoint', state['step'])
+        self._agreement.check_same('step of the checkpoint', state['step'], _SHARED)
+        examples = source.train.num_examples
+        self._agreement.check_same('number of training images', examples, 'the same dataset')
         self._start_step = self._step = state['step']
         self._saved_step = state['step'] if saved else None
         # The last checkpoint that was not due to a signal; runs of before it was noted had one.
@@ -171,6 +174,7 @@ class Session:
             {
                 **self._run.to_state(),
                 'step': self._step,
+                'num_examples': self._source.train.num_examples,
                 'best': self.best.to_state(),
                 'scheduled_step': self._scheduled_step,
                 'owes_evaluation': self._owes_evaluation,
@@ -217,7 +221,7 @@ class Session:
         checkpoint.read(saved, trainer.checkpoint).assert_consumed()
         trainer.slow_down(self._divergence.rate_factor)
         self._step = self._saved_step = self._scheduled_step = saved.state['step']
-        self._agreement.check_same('step of the checkpoint', self._step)
+        self._agreement.check_same('step of the checkpoint', self._step, _SHARED)
         self._mean_loss = _MeanLoss(**saved.state.get('mean_loss', {}))
         self._log.go_back(self._step)
         self._log.say(
@@ -272,7 +276,8 @@ class Session:
 
     def _write_results(self, metrics: Metrics, seconds: float) -> None:
         path, steps = os.path.join(self._workdir, RESULTS_FILE), self._step - self._start_step
-        if not self._write or (not steps and os.path.isfile(path)):
+        is_told = not steps and not self.best.is_lost and os.path.isfile(path)
+        if not self._write or is_told:
             return
         results: dict = {
             'step': self.best.step or self._clock.total_steps,

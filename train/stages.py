@@ -5,7 +5,8 @@ after them and was not trained before.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -42,6 +43,7 @@ class Stages:
     def __init__(self, model: tf_keras.Model, config: ConfigDict, steps_per_epoch: float) -> None:
         self._model, self._config = model, config
         self.names = _stage_names(model)
+        self._fused = {layer.name for layer in model.layers if getattr(layer, 'fused', False)}
         for field in ('backbone_rate', 'stage_decay'):
             if not 0 < config[field] <= 1:
                 raise ValueError(f'config.finetune.{field} is {config[field]}; expected in (0, 1]')
@@ -70,6 +72,8 @@ class Stages:
             # A head's were not trained before: there is nothing to keep.
             norm = isinstance(layer, tf_keras.layers.BatchNormalization) and stage != HEAD
             layer.trainable = not (frozen or (norm and self._config.freeze_batch_norm))
+            if layer.name in self._fused:
+                layer.fused = layer.trainable or not _has_gpus()
 
     def rate_factors(self) -> Iterator[tuple[tf.Variable, float]]:
         """Each variable that may learn with the factor of its learning rate: 1 in the head."""
@@ -84,14 +88,12 @@ class Stages:
         name = layer.name.partition('/')[0]
         return name if name in self.names else HEAD
 
-    def _read_phases(
-        self, unfreeze: Sequence[tuple[float, str]], steps_per_epoch: float
-    ) -> Iterator[Phase]:
+    def _read_phases(self, unfreeze: Any, steps_per_epoch: float) -> Iterator[Phase]:
         if not unfreeze:
             yield Phase(0, self.names[0])
             return
         previous = None
-        for epoch, stage in unfreeze:
+        for epoch, stage in _pairs(unfreeze):
             if stage not in self.names:
                 raise ValueError(
                     f'config.finetune.unfreeze names {stage!r}; expected one of '
@@ -105,6 +107,24 @@ class Stages:
                 )
             yield phase
             previous = phase
+
+
+def _has_gpus() -> bool:
+    """Whose kernel of frozen batch normalisation, in one op, has no gradient that is the same each
+    time, so that TensorFlow refuses it (enable_op_determinism).
+    """
+    return bool(tf.config.list_physical_devices('GPU'))
+
+
+def _pairs(unfreeze: Any) -> list[tuple[float, str]]:
+    """As declared; a command line may hold any value."""
+    try:
+        return [(float(epoch), str(stage)) for epoch, stage in unfreeze]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"config.finetune.unfreeze is {unfreeze!r}; expected pairs such as ((0, 'head'), (2, "
+            "'stem'))"
+        ) from None
 
 
 def _stage_names(model: tf_keras.Model) -> tuple[str, ...]:

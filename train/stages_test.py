@@ -72,6 +72,32 @@ def test_frozen_batch_normalization_keeps_everything(tiny_config):
     assert 'last/conv/kernel:0' in changed
 
 
+def test_on_gpus_frozen_batch_normalization_is_not_one_op(tiny_config, monkeypatch):
+    """Whose gradient TensorFlow refuses there, for want of a deterministic kernel."""
+    config = tiny_config()
+    config.finetune.freeze_batch_norm = True
+    moves = []
+    for has_gpus in (False, True):
+        monkeypatch.setattr(stages, '_has_gpus', lambda found=has_gpus: found)
+        tf.keras.utils.set_random_seed(0)
+        trainer, iterator = make_trainer(config)
+        trainer.stages.enter(trainer.stages.phase_at(0))
+        images = next(iterator)['image']
+
+        @tf.function
+        def gradients(images, model=trainer.model):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(model(images, training=True) ** 2)
+            return tape.gradient(loss, model.trainable_variables)
+
+        graph = gradients.get_concrete_function(images).graph
+        fused = [op.name for op in graph.get_operations() if op.type == 'FusedBatchNormGradV3']
+        assert bool(fused) is not has_gpus
+        moves.append([g.numpy() for g in gradients(images)])
+    for one, other in zip(*moves, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(one).max())
+
+
 def test_a_heads_own_batch_normalization_is_not_frozen(tiny_segmentation_config):
     config = tiny_segmentation_config()
     config.finetune.freeze_batch_norm = True
@@ -133,6 +159,12 @@ def test_a_run_through_phases_is_continued_bit_for_bit(
         ('unfreeze', ((0.0, 'bneck_9'),), "names 'bneck_9'; expected one of stem, bneck_1, "),
         ('unfreeze', ((1.0, 'head'),), r'expected \(epoch, stage\) from epoch 0 on, in rising'),
         ('unfreeze', ((0.0, 'head'), (0.1, 'stem')), 'in rising order and a step apart'),
+        (
+            'unfreeze',
+            (0, 'head'),
+            r"unfreeze is \(0, 'head'\); expected pairs such as \(\(0, 'head'\)",
+        ),
+        ('unfreeze', (('a', 'head'),), 'expected pairs such as'),
     ],
 )
 def test_a_wrong_plan_is_refused(tiny_model, tiny_config, field, value, message):

@@ -110,6 +110,8 @@ def _take_steps(config_json: str, num_classes: int, batch_size: int) -> Probe:
     config = base.get_config()
     config.update(json.loads(config_json))
     config.train.batch_size, config.train.parts = batch_size, 1
+    if config.finetune.unfreeze:  # the last phase, in which most learns
+        config.finetune.unfreeze = ((0, config.finetune.unfreeze[-1][1]),)
     labels = tuple(f'class {i}' for i in range(num_classes))
     task = Run(config, resolve_spec(config), labels).make_task()
     trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=1000, total_steps=10**6)

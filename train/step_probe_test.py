@@ -45,6 +45,13 @@ def test_so_is_that_of_the_process(measured):
     assert needs.process_bytes(200) == pytest.approx(large.peak_bytes, rel=0.15)
 
 
+def test_a_recipe_by_stages_is_measured_where_most_learns(tiny_config):
+    config = tiny_config()
+    whole = probe(config, 3, 2)
+    config.finetune.unfreeze = ((0.0, 'head'), (2.0, 'stem'))
+    assert probe(config, 3, 2).gradient_bytes == whole.gradient_bytes
+
+
 def test_a_config_that_is_not_valid_is_told_across_processes(tiny_config):
     config = tiny_config()
     config.schedule.kind = 'linear'

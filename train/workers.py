@@ -47,13 +47,13 @@ def make_workers(tf_config: str, timeout: float) -> tf.distribute.MultiWorkerMir
         config = json.loads(tf_config)
         cluster, me = config['cluster'], config['task']
         chiefs = [str(address) for address in cluster.get('chief', [])]
-        workers = [str(address) for address in cluster['worker']]
+        workers = [str(address) for address in cluster.get('worker', [])]
         place = {'chief': 0, 'worker': len(chiefs)}[me['type']] + int(me['index'])
         _meet([*chiefs, *workers], place, timeout)
         message = f'the workers of TF_CONFIG met, but did not connect in {CONNECT_SECONDS} s'
         with _watchdog(CONNECT_SECONDS, message):
             return tf.distribute.MultiWorkerMirroredStrategy()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as e:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as e:
         raise ValueError(
             f'TF_CONFIG is {tf_config!r} ({e}); expected JSON such as {{"cluster": {{"worker": '
             '["host1:1234", "host2:1234"]}, "task": {"type": "worker", "index": 0}}'
@@ -83,11 +83,16 @@ class Agreement:
         """Whether this process or another worker says yes; all of them ask at the same time."""
         return mine if self.is_alone else bool(self._sum(float(mine)) > 0)
 
-    def check_same(self, what: str, mine: int) -> None:
+    def check_same(self, what: str, mine: int, expected: str) -> None:
         """Sees that a number is the same in all workers; all of them ask at the same time.
 
+        Args:
+          what: the number is.
+          mine: of this worker.
+          expected: what makes it the same.
+
         Raises:
-          ValueError: it is not, so that they do not see the same files.
+          ValueError: it is not.
         """
         if self.is_alone:
             return
@@ -95,8 +100,7 @@ class Agreement:
         total, squares = self._sum(float(mine)), self._sum(float(mine) ** 2)
         if total**2 != squares * self._replicas:
             raise ValueError(
-                f'the {what} is {mine} here and another in other workers; expected one --workdir, in a '
-                'folder that all of them share'
+                f'the {what} is {mine} here and another in other workers; expected {expected}'
             )
 
     def _sum(self, mine: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from train.metrics_file import read_metrics
 from train.testing import free_ports, variables, write_records
-from train.workers import Agreement, _meet
+from train.workers import Agreement, _meet, make_workers
 
 # A worker of a run that says when it has taken a step; its steps take a while.
 RUN = """
@@ -157,10 +157,12 @@ class Others(Agreement):
 
 
 def test_workers_that_see_other_checkpoints_are_told_so():
-    Others(10**7, 10**7).check_same('step', 10**7)
+    Others(10**7, 10**7).check_same('step', 10**7, 'one folder')
     for others in ((0, 10), (4, 6), (5, 6)):  # (4, 6): the mean is as here
-        with pytest.raises(ValueError, match='the step is 5 here and another in other workers'):
-            Others(*others).check_same('step', 5)
+        with pytest.raises(
+            ValueError, match=r'step is 5 here and another in .*; expected one folder'
+        ):
+            Others(*others).check_same('step', 5, 'one folder')
 
 
 # ------------------------------------------------------------------------------- meeting
@@ -178,6 +180,13 @@ def test_a_port_that_is_taken_is_named():
         port = server.getsockname()[1]
         with pytest.raises(OSError, match=f'{port}'):
             _meet([f'127.0.0.1:{port}', '127.0.0.1:1'], 0, 0.2)
+
+
+@pytest.mark.parametrize('roles', [{'worker': ['127.0.0.1:99999']}, {'chief': ['127.0.0.1:99999']}])
+def test_a_port_that_is_none_is_told(roles):
+    task = {'type': next(iter(roles)), 'index': 0}
+    with pytest.raises(ValueError, match=r'99999.*must be 0-65535.*; expected JSON such as'):
+        make_workers(json.dumps({'cluster': roles, 'task': task}), timeout=0.1)
 
 
 def test_a_worker_alone_meets_nobody():

@@ -21,6 +21,8 @@ FIGURES = ('median_ms', 'p5_ms', 'p95_ms', 'rounds', 'sha256')
 WAY = ('threads', 'settings')
 HEADER = ('device', *WAY, *COLUMNS, *FIGURES)
 COMMAND = 'python -m benchmark.block_table'
+HOST = 'host'  # the name of every benchmark.host.HostDevice
+_PHONE_FLAGS = ' --device=adb --serial=SERIAL --benchmark_model=TOOL'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +78,16 @@ class LatencyTable:
         self.rows = {row.part: row for row in rows}
 
     @property
-    def threads(self) -> int:
-        """That its rows were measured with; 1 where there are none."""
-        return next((row.way.threads for row in self.rows.values()), 1)
+    def flags(self) -> str:
+        """Those that measure more rows in the way of its own, of every command that does."""
+        way = next((row.way for row in self.rows.values()), Way(1, ''))
+        threads = '' if way.threads == 1 else f' --threads={way.threads}'
+        return threads if self.device == HOST else f'{threads}{_PHONE_FLAGS}'
+
+    def measuring_command(self, parts: Sequence[Part]) -> str:
+        """The command that measures parts and adds them to the table."""
+        keys = ','.join(part.key for part in parts)
+        return f'{COMMAND} --parts={keys}{self.flags} --output={self.path.parent}'
 
     def latency_ms(self, part: Part) -> float:
         """The median latency of a part in milliseconds.
@@ -90,7 +99,7 @@ class LatencyTable:
         if row is None:
             raise ValueError(
                 f'{self.path} has no row for {part} on {self.device}; measure it: '
-                f'{measuring_command([part], self.path.parent, self.threads)}'
+                f'{self.measuring_command([part])}'
             )
         return row.median_ms
 
@@ -111,12 +120,6 @@ class LatencyTable:
         if not parts:
             raise ValueError('there are no parts, expected those of a network; see named_parts')
         return sum(map(self.net_ms, parts)) + self.latency_ms(overhead(parts[0].scheme))
-
-
-def measuring_command(parts: Sequence[Part], output: str | os.PathLike, threads: int) -> str:
-    """The command that measures parts and adds them to the table in a folder."""
-    more = f' --threads={threads}' if threads != 1 else ''
-    return f'{COMMAND} --parts={",".join(part.key for part in parts)}{more} --output={output}'
 
 
 def check_same_way(
@@ -180,7 +183,9 @@ def read_table(path: str | os.PathLike, device: str | None = None) -> LatencyTab
     rows = read_rows(path)
     devices = list(dict.fromkeys(row.device for row in rows))
     if device is None and len(devices) > 1:
-        raise ValueError(f'{path} has rows of {", ".join(devices)}; say which device is meant')
+        raise ValueError(
+            f'{path} has rows of {", ".join(devices)}; say which device is meant: --table_device'
+        )
     chosen = devices[0] if device is None and devices else device
     if chosen not in devices:
         known = ', '.join(devices) or 'none'

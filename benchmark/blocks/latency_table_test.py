@@ -157,7 +157,9 @@ def test_rows_of_two_ways_are_not_mixed(table):
     check_same_way(table, rows_of(), 'pixel', Way(2, ''))
     assert read_rows(table) == rows_of()
     write_table(table, [*rows_of(), *rows_of('pixel', way=Way(2, ''))])
-    assert read_table(table, 'pixel').threads == 2
+    assert read_table(table, 'pixel').flags == (
+        ' --threads=2 --device=adb --serial=SERIAL --benchmark_model=TOOL'
+    )
 
 
 def test_the_command_that_measures_a_missing_part_measures_it_alike(table):

@@ -28,7 +28,7 @@ def test_ranks_that_agree_and_ranks_that_do_not(agreement):
 
 
 def test_a_correction_counts(agreement):
-    correction = Correction('paper', '', 'float32', 1.1, 0.01, 10)
+    correction = Correction('paper', '', 'float32', 64, 1.1, 0.01, 10)
     corrected = Agreement(agreement.observed, correction)
     expected = 1.1 * 3.0 + 0.01 * weights_mb(PARTS)
     assert corrected.predicted_ms()[3] == pytest.approx(expected)

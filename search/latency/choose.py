@@ -24,6 +24,7 @@ def open_latency(
     device: Device | None,
     protocol: Protocol,
     folder: Path,
+    table_device: str | None = None,
 ) -> LatencyModel:
     """The latency model that a word means.
 
@@ -35,6 +36,7 @@ def open_latency(
       device: of 'host' and 'adb'.
       protocol: of these.
       folder: for their files.
+      table_device: whose rows of a table count; None where it has those of one device only.
 
     Raises:
       ValueError: another word, or a file that is no table.
@@ -43,8 +45,8 @@ def open_latency(
     if word == 'madds':
         return MAdds(form.resolution, form.num_classes)
     if kind == 'table' and rest:
-        table = read_table(rest)
-        return TableLatency(table, form, correction_of(table, form.scheme))
+        table = read_table(rest, table_device)
+        return TableLatency(table, form, correction_of(table, form))
     if word in MEASURED and device is not None:
         return MeasuredLatency(device, protocol, form, seed, folder)
     raise ValueError(f'--latency is {word!r}; expected {EXPECTED}')

@@ -1,5 +1,8 @@
+import dataclasses
+
 import pytest
 
+from benchmark.blocks.latency_table import read_rows, write_table
 from benchmark.session import Protocol
 from mobilenet_v3.tables import SPECS
 from search.latency.choose import open_latency, parse_target
@@ -25,10 +28,27 @@ def test_every_word_has_its_model(tmp_path):
 
 def test_the_correction_beside_a_table_is_used(tmp_path):
     table = make_table(tmp_path / 'table.csv', FORM.parts(SMALL)).path
-    write_correction(tmp_path, Correction('paper', str(WAY), 'float32', 2.0, 0.0, 10))
-    plain = TableLatency(make_table(table, FORM.parts(SMALL)), FORM).predict(SMALL)
+    rows = make_table(table, FORM.parts(SMALL))
+    write_correction(rows, FORM, Correction('paper', str(WAY), 'float32', 64, 2.0, 0.0, 10))
+    plain = TableLatency(rows, FORM).predict(SMALL)
     found = open_latency(f'table:{table}', FORM, SMALL, None, Protocol(), tmp_path)
     assert found.predict(SMALL) == pytest.approx(2 * plain)
+
+
+def test_a_table_of_several_devices_is_read_for_the_one_that_is_named(tmp_path):
+    rows = read_rows(make_table(tmp_path / 'table.csv', FORM.parts(SMALL)).path)
+    slower = [dataclasses.replace(r, device='pixel', median_ms=2 * r.median_ms) for r in rows]
+    write_table(tmp_path / 'table.csv', [*rows, *slower])
+    word = f'table:{tmp_path / "table.csv"}'
+    with pytest.raises(
+        ValueError, match='rows of paper, pixel; say which device is meant: --table_device'
+    ):
+        open_latency(word, FORM, SMALL, None, Protocol(), tmp_path)
+    paper, pixel = (
+        open_latency(word, FORM, SMALL, None, Protocol(), tmp_path, device).predict(SMALL)
+        for device in ('paper', 'pixel')
+    )
+    assert pixel == pytest.approx(2 * paper)
 
 
 @pytest.mark.parametrize('word', ['table', 'table:', 'phone', 'host', ''])

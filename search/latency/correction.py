@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.blocks.latency_table import LatencyTable
 from benchmark.blocks.parts import Part, Scheme
+from search.latency.form import FileForm
 from train.files import write_json
 
 FILE = 'latency_correction.json'
@@ -27,13 +28,14 @@ class Correction:
 
     Attributes:
       device, way: of the table that it is for.
-      scheme: of the networks.
+      scheme, resolution: of the networks.
       networks: how many were measured for it.
     """
 
     device: str
     way: str
     scheme: Scheme
+    resolution: int
     factor: float
     ms_per_mb: float
     networks: int
@@ -69,7 +71,7 @@ class Observed:
 
 
 def helpful_correction(
-    observed: Sequence[Observed], table: LatencyTable, scheme: Scheme
+    observed: Sequence[Observed], table: LatencyTable, form: FileForm
 ) -> Correction | None:
     """The correction that fits networks best; None where it would not help with others.
 
@@ -77,16 +79,16 @@ def helpful_correction(
     the median of the errors smaller.
 
     Args:
-      observed: networks of one scheme whose parts stand in a table.
+      observed: networks of one form whose parts stand in a table.
       table: of the parts.
-      scheme: of the networks.
+      form: of the networks' files.
     """
     if len(observed) < _FEWEST_NETWORKS:
         return None
 
     def fit(some: Sequence[Observed]) -> Correction:
         factor, ms_per_mb = _factors(some)
-        return Correction(table.device, way_of(table), scheme, factor, ms_per_mb, len(some))
+        return Correction(*_key(table, form), factor, ms_per_mb, len(some))
 
     left_out = [
         each.error(fit([other for other in observed if other is not each])) for each in observed
@@ -111,11 +113,16 @@ def way_of(table: LatencyTable) -> str:
     return str(next(iter(table.rows.values())).way)
 
 
-def write_correction(folder: Path, correction: Correction) -> None:
-    """Writes a correction beside its table; one of the same device, way and scheme is replaced."""
-    kept = [each for each in read_corrections(folder) if _of(each) != _of(correction)]
-    entries = [dataclasses.asdict(each) for each in (*kept, correction)]
-    write_json(folder / FILE, {'corrections': entries})
+def write_correction(table: LatencyTable, form: FileForm, correction: Correction | None) -> None:
+    """Writes beside a table what corrects it; None removes an earlier one, which helps no more."""
+    folder = table.path.parent
+    known = read_corrections(folder)
+    kept = [each for each in known if _of(each) != _key(table, form)]
+    if correction is not None:
+        kept.append(correction)
+    if kept or known:
+        entries = [dataclasses.asdict(each) for each in kept]
+        write_json(folder / FILE, {'corrections': entries})
 
 
 def read_corrections(folder: Path) -> list[Correction]:
@@ -136,15 +143,20 @@ def read_corrections(folder: Path) -> list[Correction]:
         ) from None
 
 
-def correction_of(table: LatencyTable, scheme: Scheme) -> Correction | None:
-    """The correction beside a table that was fitted on its device in its way; None without one."""
-    wanted = (table.device, way_of(table), scheme)
-    fitting = [each for each in read_corrections(table.path.parent) if _of(each) == wanted]
-    return fitting[0] if fitting else None
+def correction_of(table: LatencyTable, form: FileForm) -> Correction | None:
+    """The correction beside a table that was fitted on its device in its way, to networks of this
+    scheme and resolution; None without one.
+    """
+    known = read_corrections(table.path.parent)
+    return next((each for each in known if _of(each) == _key(table, form)), None)
 
 
-def _of(correction: Correction) -> tuple[str, str, Scheme]:
-    return correction.device, correction.way, correction.scheme
+def _key(table: LatencyTable, form: FileForm) -> tuple[str, str, Scheme, int]:
+    return table.device, way_of(table), form.scheme, form.resolution
+
+
+def _of(correction: Correction) -> tuple[str, str, Scheme, int]:
+    return correction.device, correction.way, correction.scheme, correction.resolution
 
 
 def _read(entry: dict) -> Correction:

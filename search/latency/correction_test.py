@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -27,6 +28,10 @@ def table(tmp_path):
     return make_table(tmp_path / 'table.csv', FORM.parts(SPECS['small']))
 
 
+def correction(form, factor):
+    return Correction('paper', str(WAY), form.scheme, form.resolution, factor, 0.02, 10)
+
+
 def observed(factor, ms_per_mb, noise=(1.0,)):
     """Ten networks that take `factor` · sum + `ms_per_mb` · MB, times a noise in turn."""
     found = []
@@ -48,40 +53,50 @@ def test_the_weights_of_parts_are_those_of_the_network(name):
 
 
 def test_what_was_put_in_is_found(table):
-    found = helpful_correction(observed(1.05, 0.03), table, 'float32')
+    found = helpful_correction(observed(1.05, 0.03), table, FORM)
     assert (found.factor, found.ms_per_mb) == pytest.approx((1.05, 0.03))
     assert (found.device, found.way, found.networks) == ('paper', str(WAY), 10)
     assert [each.error(found) for each in observed(1.05, 0.03)] == pytest.approx([0] * 10)
 
 
 def test_noise_alone_gives_no_correction(table):
-    assert helpful_correction(observed(1, 0, noise=(0.97, 1.03, 1.0)), table, 'float32') is None
+    assert helpful_correction(observed(1, 0, noise=(0.97, 1.03, 1.0)), table, FORM) is None
 
 
 def test_weights_never_make_a_network_faster(table):
-    found = helpful_correction(observed(1.2, -0.002), table, 'float32')
+    found = helpful_correction(observed(1.2, -0.002), table, FORM)
     assert found.ms_per_mb == 0
     assert 1.1 < found.factor < 1.2
 
 
 def test_too_few_networks_give_no_correction(table):
-    assert helpful_correction(observed(1.2, 0)[:4], table, 'float32') is None
+    assert helpful_correction(observed(1.2, 0)[:4], table, FORM) is None
 
 
 def test_corrections_are_written_beside_the_table_and_found_again(table):
-    ours = Correction('paper', str(WAY), 'float32', 1.1, 0.02, 10)
-    others = Correction('paper', str(WAY), 'int8', 1.3, 0.0, 10)
-    newer = Correction('paper', str(WAY), 'float32', 1.2, 0.0, 20)
-    for each in (ours, others, newer):
-        write_correction(table.path.parent, each)
-    assert read_corrections(table.path.parent) == [others, newer]
-    assert correction_of(table, 'float32') == newer
-    assert correction_of(table, 'int8') == others
+    int8, large = FileForm(64, 10, 'int8'), FileForm(224, 10)
+    ours, newer = correction(FORM, 1.1), correction(FORM, 1.2)
+    others = [correction(int8, 1.3), correction(large, 1.4)]
+    for form, each in ((FORM, ours), (int8, others[0]), (large, others[1]), (FORM, newer)):
+        write_correction(table, form, each)
+    assert read_corrections(table.path.parent) == [*others, newer]
+    assert correction_of(table, FORM) == newer
+    assert correction_of(table, int8) == others[0]
+    assert correction_of(table, large) == others[1]
+
+
+def test_a_correction_that_helps_no_more_is_removed(table):
+    write_correction(table, FORM, None)
+    assert not (table.path.parent / FILE).exists()
+    write_correction(table, FORM, correction(FORM, 1.1))
+    write_correction(table, FORM, None)
+    assert correction_of(table, FORM) is None
 
 
 def test_a_table_measured_otherwise_has_no_correction(table):
-    write_correction(table.path.parent, Correction('paper', '4 threads', 'float32', 1.1, 0.02, 10))
-    assert correction_of(table, 'float32') is None
+    other = dataclasses.replace(correction(FORM, 1.1), way='4 threads')
+    write_correction(table, FORM, other)
+    assert correction_of(table, FORM) is None
 
 
 @pytest.mark.parametrize(
@@ -95,10 +110,9 @@ def test_a_file_that_holds_no_corrections_is_named(table, content):
 
 
 def test_a_correction_that_no_fit_gives_is_refused(table):
-    ours = Correction('paper', str(WAY), 'float32', 1.1, 0.02, 10)
-    write_correction(table.path.parent, ours)
+    write_correction(table, FORM, correction(FORM, 1.1))
     values = json.loads((table.path.parent / FILE).read_text())
     values['corrections'][0]['factor'] = -1
     (table.path.parent / FILE).write_text(json.dumps(values))
     with pytest.raises(ValueError, match='expected numbers of at least 0'):
-        correction_of(table, 'float32')
+        correction_of(table, FORM)

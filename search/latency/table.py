@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from benchmark.blocks.latency_table import LatencyTable, measuring_command
+from benchmark.blocks.latency_table import LatencyTable
 from benchmark.blocks.parts import Part, overhead
 from mobilenet_v3.spec import ModelSpec
 from search.latency.correction import Correction
@@ -58,15 +58,19 @@ class TableLatency:
             raise ValueError(self._told(list(dict.fromkeys(missing))))
         return overhead_ms + sum(ms for ms in net_ms if ms is not None)
 
-    def require(self, parts: Iterable[Part]) -> None:
-        """Sees that all parts of a search space can be told, before one of its networks is trained.
+    def require(self, parts: Iterable[Part], flags: str) -> None:
+        """Sees that all parts of a search can be told, before one of its networks is trained.
+
+        Args:
+          parts: of networks that it may try.
+          flags: that make latency_grid measure them, such as '--space '.
 
         Raises:
           ValueError: some cannot; the message names them, and the command that measures all.
         """
         missing = self.missing(parts)
         if missing:
-            raise ValueError(self._told(missing, '--space '))
+            raise ValueError(self._told(missing, flags))
 
     def missing(self, parts: Iterable[Part]) -> list[Part]:
         """Those that the table cannot tell, each once."""
@@ -76,18 +80,18 @@ class TableLatency:
         row = self.table.rows.get(part)
         return self._fits.net_ms(part) if row is None else self.table.net_ms(part)
 
-    def _told(self, parts: list[Part], space: str = '') -> str:
+    def _told(self, parts: list[Part], flags: str = '') -> str:
         others = f' (and {len(parts) - _NAMED} more)' if len(parts) > _NAMED else ''
         named = '; '.join(map(str, parts[:_NAMED]))
         folder = self.table.path.parent
         command = (
-            f'python -m search.latency_grid {space}--seed_model=NETWORK '
-            f'--resolution={self.form.resolution} '
-            f'--num_classes={self.form.num_classes} --scheme={self.form.scheme} --output={folder}'
+            f'python -m search.latency_grid {flags}--seed_model=NETWORK '
+            f'--resolution={self.form.resolution} --num_classes={self.form.num_classes} '
+            f'--scheme={self.form.scheme}{self.table.flags} --output={folder}'
         )
-        if len(parts) <= _MEASURED and not space:
+        if len(parts) <= _MEASURED and not flags:
             command = (
-                f'{measuring_command(parts, folder, self.table.threads)} or, with many widths of a '
+                f'{self.table.measuring_command(parts)} or, with many widths of a '
                 f'network at once: {command}'
             )
         return (

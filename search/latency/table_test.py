@@ -40,7 +40,7 @@ def test_widths_between_measured_ones_are_fitted(grid):
     for spec in drawn(SPECS['small'], 20, 0.25, seed=5):
         assert not set(FORM.parts(spec)) <= set(grid.rows)
         assert latency.predict(spec) == pytest.approx(expected_ms(spec), rel=0.02)
-        latency.require(FORM.parts(spec))
+        latency.require(FORM.parts(spec), '--space ')
 
 
 def test_missing_parts_are_named_with_the_command_that_measures_them(tmp_path):
@@ -50,7 +50,7 @@ def test_missing_parts_are_named_with_the_command_that_measures_them(tmp_path):
     with pytest.raises(ValueError, match=r'has no row for .*block 32×32×16, 3×3 / 2') as e:
         latency.predict(other)
     command = re.search(
-        r'python -m benchmark.block_table --parts=(\S+) --output=(\S+)', str(e.value)
+        r'python -m benchmark.block_table --parts=(\S+) .*--output=(\S+)', str(e.value)
     )
     assert [part_of(key) for key in command[1].split(',')] == latency.missing(FORM.parts(other))
     assert command[2] == str(tmp_path)
@@ -67,12 +67,14 @@ def test_widths_beyond_the_measured_ones_are_missing(grid):
 def test_a_space_whose_parts_are_missing_is_told_with_the_command_for_all_of_it(grid):
     latency = TableLatency(grid, FORM)
     with pytest.raises(ValueError, match=r'measure them: python -m search\.latency_grid --space'):
-        latency.require(space_parts(Space(SPECS['small']), FORM))
+        latency.require(space_parts(Space(SPECS['small']), FORM), '--space ')
 
 
 def test_a_correction_applies_to_the_sum_and_the_weights(grid):
     plain = TableLatency(grid, FORM)
-    correction = Correction('paper', way_of(grid), 'float32', 1.1, 0.02, networks=10)
+    correction = Correction(
+        'paper', way_of(grid), 'float32', FORM.resolution, 1.1, 0.02, networks=10
+    )
     corrected = TableLatency(grid, FORM, correction)
     spec = SPECS['small']
     expected = 1.1 * plain.predict(spec) + 0.02 * weights_mb(FORM.parts(spec))

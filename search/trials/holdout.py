@@ -37,7 +37,7 @@ def hold_out(source: Source, every: int, buffer: int) -> Source:
     held = _one_of_each(every, total)
     subset = source.train.subset
     if subset is not None:
-        train, val = (subset(np.flatnonzero(chosen)) for chosen in (~held, held))
+        train, val = (subset(np.flatnonzero(chosen).tolist()) for chosen in (~held, held))
     else:
         train, val = (_streamed(source, chosen, buffer) for chosen in (~held, held))
     # The few that are held are read often.

@@ -11,7 +11,7 @@ from search.trials.training import judge, make_trainer, save_state
 from search.trials.trial import Outcome, Outcomes, Trial
 from train import checkpoint, loop
 from train.data.source import Source
-from train.run import Run, newest
+from train.run import Run, checkpoint_folder, newest
 from train.stop_signal import Stopped
 from train.trainer import Trainer
 
@@ -53,7 +53,9 @@ def seed_outcome(run: Run, source: Source, outcomes: Outcomes, seed_run: str) ->
 
 
 def _read(run: Run, source: Source, workdir: str) -> Trainer:
-    saved = newest(workdir)
+    """The trainer as a run left it, with the averages of its best evaluation if it kept them."""
+    judged = newest(workdir)
+    saved = checkpoint.latest(checkpoint_folder(workdir)) or judged
     try:
         theirs = Run.from_state(saved.state)
     except (KeyError, TypeError) as e:
@@ -65,11 +67,20 @@ def _read(run: Run, source: Source, workdir: str) -> Trainer:
             f'--seed_run={workdir} has trained {theirs.spec.name} for {len(theirs.labels)} classes; '
             f'expected {run.spec.name}{fields} for the {len(run.labels)} of the dataset'
         )
+    kinds = [each.config.optimizer.kind for each in (theirs, run)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f'--seed_run={workdir} was trained with {kinds[0]}, whose slots proposals take over; '
+            f'expected {kinds[1]}, or --config.optimizer.kind={kinds[0]}'
+        )
     trainer = make_trainer(run, source, steps=1)
     variables = tf.train.Checkpoint(
         model=trainer.model, averaged=trainer.averaged, optimizer=trainer.optimizer
     )
     checkpoint.read(saved, variables).assert_existing_objects_matched().expect_partial()
+    if judged.path != saved.path:
+        averaged = tf.train.Checkpoint(averaged=trainer.averaged)
+        checkpoint.read(judged, averaged).assert_existing_objects_matched().expect_partial()
     return trainer
 
 
