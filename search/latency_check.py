@@ -22,7 +22,13 @@ from benchmark.measuring_flags import define_device_flags, define_protocol_flags
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.spec_file import load_model_spec
 from search.latency.agreement import Agreement, plot_agreement
-from search.latency.correction import Observed, helpful_correction, write_correction
+from search.latency.correction import (
+    FEWEST_NETWORKS,
+    Observed,
+    correction_of,
+    helpful_correction,
+    write_correction,
+)
 from search.latency.form import FileForm
 from search.latency.table import TableLatency
 from search.latency_grid import define_network_flags, open_device, read_form
@@ -42,7 +48,12 @@ def define_flags() -> None:
     flags.DEFINE_string('table', None, 'Latency table (CSV) of these networks.', required=True)
     define_network_flags()
     flags.DEFINE_integer('networks', 40, 'Of each model, on which the errors are told.', 3)
-    flags.DEFINE_integer('fitted', 10, 'Of each model, to which the correction is fitted.', 0)
+    flags.DEFINE_integer(
+        'fitted',
+        10,
+        'Of each model, to which the correction is fitted; below 5: the one that is there.',
+        0,
+    )
     define_device_flags()
     define_protocol_flags()
     flags.adopt_module_key_flags(measuring_flags)  # so that --help shows them
@@ -95,6 +106,7 @@ def run(
     check_same_way(table.path, table.rows.values(), device.name, way)
     plain = TableLatency(table, form)
     specs = [*fitted, *told]
+    correction = correction_of(table, form)  # read before the minutes of measuring, too
     sums_ms = [plain.sum_ms(form.parts(spec)) for spec in specs]  # before the minutes of building
     cases = build_cases(folder / 'networks', form, specs)
     path = folder / f'check_{device.name}.jsonl'
@@ -107,8 +119,9 @@ def run(
             Observed(form.parts(spec), sum_ms, latency.median_ms)
             for spec, sum_ms, latency in zip(specs, sums_ms, measured, strict=True)
         ]
-        correction = helpful_correction(observed[: len(fitted)], table, form)
-        write_correction(table, form, correction)
+        if len(fitted) >= FEWEST_NETWORKS:
+            correction = helpful_correction(observed[: len(fitted)], table, form)
+            write_correction(table, form, correction)
         agreement = Agreement(observed[len(fitted) :], correction)
         plot_agreement(folder / PLOT, agreement, device.name)
         facts = {'scheme': form.scheme, 'resolution': form.resolution, **journal.facts}

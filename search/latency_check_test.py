@@ -63,6 +63,10 @@ def test_the_check_goes_on_after_a_fault_and_corrects_the_table(table, networks)
     assert '3 networks: error median' in said
     assert 'rank correlation 1.000' in said
     assert correction_of(table, FORM).networks == 5
+    # Too few for a correction of their own: that which is there counts, and stays.
+    few = latency_check.run(device_of(networks), table, FORM, PROTOCOL, [], networks[1])
+    assert 'no correction' not in few
+    assert correction_of(table, FORM).networks == 5
     folder = table.path.parent
     assert {'check.md', 'check.png'} <= {path.name for path in folder.iterdir()}
 

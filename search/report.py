@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.page import to_html
 from search.algorithms.netadapt import Point, Step
-from search.sampling import Sample, best
+from search.sampling import Sample, within
 from train.files import write_file
 from train.markdown import escape, markdown_table
 from train.plots import plain, pyplot, save_figure
@@ -82,7 +84,7 @@ def adapt_page(folder: Path, seed: Point, steps: Sequence[Step], facts: Facts) -
     """Draws the path of NetAdapt and describes it, as Markdown."""
     _plot_path(folder / PATH, seed, steps, facts)
     chosen = [step.chosen for step in steps]
-    rows = [['0', 'seed', f'{seed.latency:.4g}', _percent(seed.accuracy), '', '']]
+    rows = [['0', 'seed', f'{seed.latency:.4g}', _percent(seed.accuracy), '', '', '']]
     for number, (point, step) in enumerate(zip(chosen, steps, strict=True), start=1):
         rows.append(
             [
@@ -90,11 +92,12 @@ def adapt_page(folder: Path, seed: Point, steps: Sequence[Step], facts: Facts) -
                 escape(point.change),
                 f'{point.latency:.4g}',
                 _percent(point.accuracy),
+                f'{step.cut:.3g}',
                 str(len(step.proposals)),
                 str(sum(each.accuracy is None for each in step.proposals)),
             ]
         )
-    head = ['step', 'change', facts.unit, 'top-1', 'proposals', 'of them diverged']
+    head = ['step', 'change', facts.unit, 'top-1', 'faster by', 'proposals', 'of them diverged']
     sections = [
         f'![path]({PATH})',
         f'Accuracies are of {facts.judged_on}, after the fine-tuning steps.',
@@ -140,7 +143,8 @@ def sampling_page(folder: Path, samples: Sequence[Sample], facts: Facts) -> str:
     _plot_samples(folder / SAMPLES, samples, facts)
     distinct = {sample.architecture: sample for sample in samples}
     diverged = sum(sample.judgement.accuracy is None for sample in distinct.values())
-    top = sorted(distinct.values(), key=lambda sample: -sample.judgement.reward)
+    fitting = within(list(distinct.values()), facts.target)
+    top = sorted(fitting, key=lambda sample: -sample.judgement.reward)
     rows = [
         [
             ''.join(map(str, sample.architecture)),
@@ -154,8 +158,8 @@ def sampling_page(folder: Path, samples: Sequence[Sample], facts: Facts) -> str:
         [
             f'![samples]({SAMPLES})',
             f'{len(samples)} samples, {len(distinct)} architectures, of which {diverged} diverged '
-            'and had no reward.',
-            '## The best',
+            f'and had no reward; {len(fitting)} meet the target.',
+            '## The best that meet the target',
             markdown_table(['architecture', 'reward', 'top-1', facts.unit], rows),
         ]
     )
@@ -174,8 +178,9 @@ def _plot_samples(path: Path, samples: Sequence[Sample], facts: Facts) -> None:
     _finish(left, facts, f'top-1 on {facts.judged_on}')
     rewards = [sample.judgement.reward for sample in samples]
     right.plot(rewards, '.', color=_GREY, label='a sample')
-    sofar = [best(samples[: count + 1]).judgement.reward for count in range(len(samples))]
-    right.plot(sofar, color=_BLUE, label='best so far')
+    meets = [s.judgement.latency <= facts.target for s in samples]
+    sofar = np.fmax.accumulate(np.where(meets, rewards, np.nan))
+    right.plot(sofar, color=_BLUE, label='best that meets the target so far')
     right.set(xlabel='sample', ylabel='reward')
     right.legend(frameon=False)
     figure.tight_layout()

@@ -19,19 +19,20 @@ def point(name, latency, accuracy):
 
 SEED = point('seed', 1.0, 0.8)
 STEPS = [
-    Step((point('a', 0.9, 0.79), point('b', 0.9, None)), point('a', 0.9, 0.79)),
-    Step((point('c', 0.7, 0.75),), point('c', 0.7, 0.75)),
+    Step((point('a', 0.9, 0.79), point('b', 0.9, None)), point('a', 0.9, 0.79), 0.1),
+    Step((point('c', 0.7, 0.75),), point('c', 0.7, 0.75), 0.1),
 ]
 SAMPLES = [
     Sample((0, 1), Judgement(0.5, 0.9, 0.49)),
-    Sample((1, 1), Judgement(None, 0.8, 0.0)),
+    Sample((1, 1), Judgement(None, 0.6, 0.0)),
+    Sample((0, 0), Judgement(0.4, 0.7, 0.4)),
     Sample((0, 1), Judgement(0.5, 0.9, 0.49)),
 ]
 
 
 def test_the_path_of_netadapt_is_told_and_drawn(tmp_path):
     page = adapt_page(tmp_path, SEED, STEPS, FACTS)
-    assert '| 1 | a: 96 → 72 | 0.9 | 79.0% | 2 | 1 |' in page
+    assert '| 1 | a: 96 → 72 | 0.9 | 79.0% | 0.1 | 2 | 1 |' in page
     assert '| b: 96 → 72 | 0.9 | diverged | diverged |' in page
     assert '| c: 96 → 72 | 0.7 | 75.0% | -0.2 |' in page
     with Image.open(tmp_path / 'path.png') as picture:
@@ -40,8 +41,11 @@ def test_the_path_of_netadapt_is_told_and_drawn(tmp_path):
 
 def test_samples_are_counted_with_those_that_diverged(tmp_path):
     page = sampling_page(tmp_path, SAMPLES, FACTS)
-    assert '3 samples, 2 architectures, of which 1 diverged' in page
-    assert '| 01 | 0.4900 | 50.0% | 0.9 |' in page
+    assert (
+        '4 samples, 3 architectures, of which 1 diverged and had no reward; 1 meet the ta' in page
+    )
+    assert '| 00 | 0.4000 | 40.0% | 0.7 |' in page
+    assert '| 01 |' not in page  # rewarded more, but too slow
     assert (tmp_path / 'samples.png').stat().st_size > 1000
 
 

@@ -79,7 +79,8 @@ def sample(
     """
     samples: list[Sample] = []
     while len(samples) < budget:
-        architectures = strategy.propose(min(batch, budget - len(samples)))
+        # Cut afterwards: with a larger budget the samples begin as they do with this one.
+        architectures = strategy.propose(batch)[: budget - len(samples)]
         judgements = judge(architectures)
         samples += map(Sample, architectures, judgements)
         strategy.learn(architectures, [each.reward for each in judgements])

@@ -1,11 +1,16 @@
 import pytest
 
 from mobilenet_v3.tables import SPECS
+from search import settings
+from search.algorithms import nas
+from search.algorithms.nas import Controller
 from search.algorithms.random_search import RandomSearch
 from search.latency.model import MAdds
 from search.sampling import Judge, Judgement, best, child_of, reward, sample
 from search.space import Space
 from search.trials.trial import Outcome
+
+SETTINGS = nas.Settings(**settings.get_config().nas)
 
 
 def judge(architectures):
@@ -31,6 +36,12 @@ def test_the_budget_is_spent_and_no_more():
     assert len(samples) == 11
     assert told == [4, 8, 11]
     assert best(samples).judgement.reward == max(sum(s.architecture) for s in samples) / 10
+
+
+def test_with_a_larger_budget_the_samples_begin_as_with_a_smaller_one():
+    for make in (RandomSearch, lambda options, seed: Controller(options, SETTINGS, seed)):
+        few, many = (sample(make((3, 4), 0), judge, budget=n, batch=4) for n in (6, 9))
+        assert many[:6] == few
 
 
 def test_equal_networks_are_trained_once():

@@ -25,7 +25,7 @@ from search.settings import check
 from search.space import MNASNET, Space
 from search.space_parts import space_parts
 from search.trials.seed import NAME, seed_outcome
-from search.trials.training import WEIGHTS, Training, open_judged
+from search.trials.training import VERSION, WEIGHTS, Training, open_judged
 from search.trials.trial import Outcome, Outcomes, Runner, Trial, run_trials
 from search.widths import narrowest
 from train import loop
@@ -101,11 +101,13 @@ def search(plan: Plan) -> str:
     )
     find = _adapt if plan.algorithm == 'netadapt' else _sample
     found, page = find(plan, target, facts)
-    path = plan.workdir / SPEC
     found = dataclasses.replace(found, name=f'{plan.seed.name}_{plan.algorithm}')
-    write_json(path, to_dict(found))
-    metrics = _retrain(plan, path) if plan.retrains else None
-    return write_page(plan.workdir, page, facts, plan.latency.predict(found), metrics, path)
+    path = _write_found(plan.workdir, to_dict(found))
+    latency = plan.latency.predict(found)
+    said = write_page(plan.workdir, page, facts, latency, None, path)
+    if plan.retrains:
+        said = write_page(plan.workdir, page, facts, latency, _retrain(plan, path), path)
+    return said
 
 
 # Algorithms
@@ -144,7 +146,11 @@ def _adapt(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
 
     def on_step(steps: Sequence[netadapt.Step]) -> None:
         _log(plan, steps)
-        print(f'step {len(steps)}: {steps[-1].chosen.change}', flush=True)
+        step = steps[-1]
+        print(
+            f'step {len(steps)}: {step.chosen.change}, faster by at least {step.cut:.3g}',
+            flush=True,
+        )
         for point in steps[-1].proposals:  # only what is chosen is a parent
             if point is not steps[-1].chosen:
                 (outcomes.folder_of(point.name) / WEIGHTS).unlink(missing_ok=True)
@@ -285,11 +291,23 @@ def _begin(plan: Plan, facts: Facts) -> None:
             'labels': plan.run.labels,
             'config': json.loads(plan.run.config.to_json()),
             'settings': settings,
+            'version of trials': VERSION,
             # Another table or correction would judge what is left of the search in another way.
             'latency of the seed': facts.seed_latency,
             **words,
         },
     )
+
+
+def _write_found(workdir: Path, found: dict[str, Any]) -> Path:
+    """Writes what was found; where that was another network, its training is set aside."""
+    path, retrained = workdir / SPEC, workdir / RETRAINED
+    known = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+    if known != json.loads(json.dumps(found)) and retrained.exists():
+        taken = len(list(workdir.glob(f'{RETRAINED}_*')))
+        retrained.rename(workdir / f'{RETRAINED}_{taken + 1}')
+    write_json(path, found)
+    return path
 
 
 def _log(plan: Plan, entries: Sequence[Any]) -> None:

@@ -167,6 +167,23 @@ def test_the_best_within_the_target_is_found_whatever_rewards_more(make_plan, tr
     assert len(trained) == len(set(trained))  # another target trains nothing again
 
 
+@pytest.mark.slow
+def test_another_target_sets_the_training_of_the_network_before_aside(make_plan, trained):
+    options = {'sampling_budget': 8, 'sampling_reward_weight': -0.01, 'retrains': True}
+    for number, target in enumerate((9, 2, 9, 9)):
+        plan = make_plan(
+            'nas', target=f'{target}x', space_op=('inverted_3', 'inverted_6'), **options
+        )
+        assert 'trained from scratch: top-1' in stage.search(plan)
+        found = load_model_spec(str(plan.workdir / 'spec.json'))
+        run, _, _ = load_trained(str(plan.workdir / 'retrained'))
+        assert run.spec.blocks == found.blocks
+        share = plan.latency.predict(found) / plan.latency.predict(plan.seed)
+        assert f'{share:.2f} of the seed' in (plan.workdir / 'report.md').read_text()
+        aside = sorted(path.name for path in plan.workdir.glob('retrained_*'))
+        assert aside == ['retrained_1', 'retrained_2'][:number]
+
+
 def test_a_target_that_no_sample_meets_is_told_and_more_samples_go_on(make_plan, trained):
     with pytest.raises(ValueError, match=r'none of 2 samples meets the target of .* the fastest'):
         stage.search(make_plan('random', target='0.01x', sampling_budget=2))

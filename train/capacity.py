@@ -167,6 +167,7 @@ def plan(
     batch_size: int,
     images: float,
     half: bool = False,
+    least: int = 1,
 ) -> Row:
     """The row of one fleet.
 
@@ -177,6 +178,7 @@ def plan(
       batch_size: global.
       images: of the whole recipe, all epochs.
       half: activations in 16 bits.
+      least: images of a part of a device's share; mixup blends two.
 
     Raises:
       ValueError: the batch cannot be divided among the devices.
@@ -194,7 +196,7 @@ def plan(
         return (program + sums + needs.memory_bytes(share // parts, half=half)) / GB
 
     # Parts of equal size, as config.train.parts asks for.
-    divisors = (parts for parts in range(1, share + 1) if share % parts == 0)
+    divisors = (parts for parts in range(1, share // least + 1) if share % parts == 0)
     fitting = next((parts for parts in divisors if memory_gb(parts) <= fleet.memory_gb), 0)
     rate = _rate(fleet, needs, assumptions)
     # A ring sends and receives nearly twice the gradient; nothing is hidden behind the step.

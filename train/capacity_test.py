@@ -14,9 +14,9 @@ NEEDS = Needs(
 ASSUMPTIONS = Assumptions(efficiency=0.5, link_gb_s=10.0)
 
 
-def row(name, *, batch_size=256, images=3600 * 256, half=False, host_memory_gb=16.0):
+def row(name, *, batch_size=256, images=3600 * 256, host_memory_gb=16.0, **options):
     (fleet,) = parse_fleets([name], host_memory_gb)
-    return plan(fleet, NEEDS, ASSUMPTIONS, batch_size=batch_size, images=images, half=half)
+    return plan(fleet, NEEDS, ASSUMPTIONS, batch_size=batch_size, images=images, **options)
 
 
 def test_this_machine_is_as_it_was_measured():
@@ -52,6 +52,8 @@ def test_a_share_that_does_not_fit_is_taken_in_equal_parts():
     assert row('2gb@10').memory_gb == pytest.approx(0.15 + 0.05 + 1.28)
     assert row('0.25gb@10').parts == 64  # of 4 images
     assert row('0.1gb@10').parts == 0  # the state alone does not fit
+    assert row('0.22gb@10').parts == 128  # of 2 images, which mixup can blend
+    assert (row('0.211gb@10').parts, row('0.211gb@10', least=2).parts) == (256, 0)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -162,17 +162,18 @@ def _find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved |
 
 
 def check_examples(state: dict, source: Source, workdir: str) -> None:
-    """Sees that a run continues on as many images: their number decides over order and length.
+    """Sees that a run continues on the same images: they decide over order and length.
 
     Raises:
-      ValueError: it does not.
+      ValueError: their number differs, or names where they are known.
     """
-    now = source.train.num_examples
-    known = state.get('num_examples', now)  # runs of before it was noted
+    now = [source.train.num_examples, source.train.listing]
+    known = state.get('examples', now)  # runs of before it was noted
     if known != now:
+        count = f'{now[0]} training images' if known[0] != now[0] else 'other training images'
         raise ValueError(
-            f'{source.name} has {now} training images, and the run in {workdir} began with {known}; '
-            f'expected the same ones, or another --workdir (--init={workdir} starts from its weights)'
+            f'{source.name} has {count}, and the run in {workdir} began with {known[0]}; expected the '
+            'same ones, or another folder for the run'
         )
 
 
@@ -203,10 +204,11 @@ def check_batches(config: ConfigDict, source: Source, strategy: tf.distribute.St
     together = config.train.batch_size // (replicas * parts)
     blends = config.augment.mixup or (config.distill.weight and config.distill.on == 'features')
     if blends and together == 1:
+        mend = 'lower config.train.parts' if parts > 1 else 'raise config.train.batch_size'
         raise ValueError(
             'config.augment.mixup and config.distill.on=features work on images of one part of a '
             f'batch on one replica, and of {config.train.batch_size} / {replicas} replicas / {parts} '
-            'parts there is one; expected at least 2: lower config.train.parts'
+            f'parts there is one; expected at least 2: {mend}'
         )
     if config.train.batch_size > source.train.num_examples:
         raise ValueError(

@@ -95,6 +95,9 @@ def test_a_run_does_not_go_on_with_more_images(tiny_config, tiny_run, image_fold
     )
     with pytest.raises(ValueError, match=message):
         loop.run(config, str(workdir))
+    next(path for path in new.iterdir() if path.stem != 'another').unlink()
+    with pytest.raises(ValueError, match='has other training images, and the run in'):
+        loop.run(config, str(workdir))
     assert_same_variables(workdir, before)
     assert read_metrics(str(workdir)) == lines
 

@@ -82,6 +82,7 @@ def main() -> None:
             batch_size=config.train.batch_size,
             images=config.train.epochs * examples,
             half=config.train.precision != 'float32' and not fleet.is_host,
+            least=2 if config.augment.mixup else 1,
         )
         for fleet in fleets
     ]

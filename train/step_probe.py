@@ -110,11 +110,11 @@ def _take_steps(config_json: str, num_classes: int, batch_size: int) -> Probe:
     config = base.get_config()
     config.update(json.loads(config_json))
     config.train.batch_size, config.train.parts = batch_size, 1
-    if config.finetune.unfreeze:  # the last phase, in which most learns
-        config.finetune.unfreeze = ((0, config.finetune.unfreeze[-1][1]),)
     labels = tuple(f'class {i}' for i in range(num_classes))
     task = Run(config, resolve_spec(config), labels).make_task()
     trainer = Trainer(task, tf.distribute.get_strategy(), steps_per_epoch=1000, total_steps=10**6)
+    # In the last phase of a recipe by stages most of the network learns.
+    trainer.optimizer.iterations.assign(trainer.stages.phases[-1].start_step)
     take_step = _step(trainer, batch_size)
     for _ in range(2):
         take_step()

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ WAY = ('threads', 'settings')
 HEADER = ('device', *WAY, *COLUMNS, *FIGURES)
 COMMAND = 'python -m benchmark.block_table'
 HOST = 'host'  # the name of every benchmark.host.HostDevice
-_PHONE_FLAGS = ' --device=adb --serial=SERIAL --benchmark_model=TOOL'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,11 @@ class LatencyTable:
         """Those that measure more rows in the way of its own, of every command that does."""
         way = next((row.way for row in self.rows.values()), Way(1, ''))
         threads = '' if way.threads == 1 else f' --threads={way.threads}'
-        return threads if self.device == HOST else f'{threads}{_PHONE_FLAGS}'
+        if self.device == HOST:
+            return threads
+        mask = re.search(r'\bmask ([0-9a-f]+)\b', way.settings)
+        core = f' --core={mask[1]}' if mask else ''
+        return f'{threads} --device=adb --serial=SERIAL --benchmark_model=TOOL{core}'
 
     def measuring_command(self, parts: Sequence[Part]) -> str:
         """The command that measures parts and adds them to the table."""

@@ -156,9 +156,10 @@ def test_rows_of_two_ways_are_not_mixed(table):
     check_same_way(table, rows_of(), 'host', WAY)
     check_same_way(table, rows_of(), 'pixel', Way(2, ''))
     assert read_rows(table) == rows_of()
-    write_table(table, [*rows_of(), *rows_of('pixel', way=Way(2, ''))])
+    phone = Way(2, 'build 1; mask c0; tool 2.17')
+    write_table(table, [*rows_of(), *rows_of('pixel', way=phone)])
     assert read_table(table, 'pixel').flags == (
-        ' --threads=2 --device=adb --serial=SERIAL --benchmark_model=TOOL'
+        ' --threads=2 --device=adb --serial=SERIAL --benchmark_model=TOOL --core=c0'
     )
 
 

@@ -9,7 +9,7 @@ from search.proposals import Proposal, lowest_channels, make_proposals
 from search.trials.trial import Outcome, Trial
 from search.widths import narrowest
 
-_HALVINGS = 6  # of δ, before a step is given up; less is noise
+_HALVINGS = 4  # of δ, before a step is given up; less is noise where latencies are measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +66,12 @@ class Step:
     Attributes:
       proposals: as they were trained.
       chosen: the one that the next step starts from.
+      cut: least that each proposal is faster by; δ, or less where no width can give as much.
     """
 
     proposals: tuple[Point, ...]
     chosen: Point
+    cut: float
 
 
 def netadapt(
@@ -105,13 +107,14 @@ def netadapt(
     while current.latency > settings.target:
         # The last step need not go further than the target.
         cut = min(settings.delta * seed.latency, current.latency - settings.target)
-        proposals = _proposals(current, latency, cut, lowest)
+        cut, proposals = _proposals(current, latency, cut, lowest)
         number = len(steps) + 1
         if not proposals:
             raise ValueError(
-                f'no proposal of step {number} makes the network faster: it takes '
-                f'{current.latency:.4g} {latency.unit}, the target is {settings.target:.4g}; raise '
-                '--target, or lower search.netadapt.lowest, with another --workdir'
+                f'no proposal of step {number} makes the network faster by {cut:.4g} '
+                f'{latency.unit}: it takes {current.latency:.4g}, the target is '
+                f'{settings.target:.4g}; raise --target, or lower search.netadapt.lowest, with '
+                'another --workdir'
             )
         trials = [
             Trial(f'step_{number:02}_{each.width.name}', each.spec, current.name, number)
@@ -128,7 +131,7 @@ def netadapt(
                 f'all {len(points)} proposals of step {number} diverged; lower '
                 '--config.schedule.learning_rate or search.netadapt.rate'
             )
-        steps.append(Step(points, chosen))
+        steps.append(Step(points, chosen, cut))
         current = chosen
         on_step(steps)
     return steps
@@ -156,18 +159,18 @@ def check_target(seed: ModelSpec, latency: LatencyModel, settings: Settings) -> 
 
 def _proposals(
     current: Point, latency: LatencyModel, cut: float, lowest: Mapping[str, int]
-) -> list[Proposal]:
-    """Of a step: each faster by `cut`, or by a half of it, a quarter and so on.
+) -> tuple[float, list[Proposal]]:
+    """Of a step: each faster by `cut`, or by a half of it, a quarter and so on; and by how much.
 
     Departure from the paper, which does not say what happens then: near the narrowest widths several
     together can still reach the target, but none of them gives δ by itself.
     """
-    for halvings in range(_HALVINGS + 1):
-        at_most = current.latency - cut / 2**halvings
-        proposals = make_proposals(current.spec, latency, at_most, lowest)
+    for _ in range(_HALVINGS):
+        proposals = make_proposals(current.spec, latency, current.latency - cut, lowest)
         if proposals:
-            return proposals
-    return []
+            return cut, proposals
+        cut /= 2
+    return cut, make_proposals(current.spec, latency, current.latency - cut, lowest)
 
 
 def _change(proposal: Proposal) -> str:

@@ -19,7 +19,7 @@ from train.files import write_json
 
 FILE = 'latency_correction.json'
 _BYTES = {'float32': 4, 'int8': 1}
-_FEWEST_NETWORKS = 5
+FEWEST_NETWORKS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def helpful_correction(
       table: of the parts.
       form: of the networks' files.
     """
-    if len(observed) < _FEWEST_NETWORKS:
+    if len(observed) < FEWEST_NETWORKS:
         return None
 
     def fit(some: Sequence[Observed]) -> Correction:
@@ -138,7 +138,7 @@ def read_corrections(folder: Path) -> list[Correction]:
         return [_read(e) for e in json.loads(path.read_text(encoding='utf-8'))['corrections']]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f'{path} is no file of corrections ({error}); remove it, or measure again: '
+            f'{path} is no file of corrections ({error}); remove it and measure again: '
             'python -m search.latency_check'
         ) from None
 

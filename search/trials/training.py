@@ -29,6 +29,7 @@ from train.run import Run
 from train.trainer import Trainer
 
 WEIGHTS = 'weights.npz'
+VERSION = 2  # of what a trial is trained and judged on: outcomes of two are not compared
 STEPS_AT_ONCE = 20  # between looks at the loss
 _SHARE_OF_STEPS = 0.1  # of a training, over which BN statistics are averaged at most
 _LEAST_MOMENTUM = 0.5  # one batch alone is too little

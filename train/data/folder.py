@@ -1,6 +1,8 @@
 """Folders of images as a dataset."""
 
 import concurrent.futures
+import dataclasses
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -43,7 +45,8 @@ def open_folder(path: str, config: ConfigDict) -> Source:
         labels = _class_folders(f'{path}/train')
         train, val = (_list_classes(f'{path}/{name}', labels) for name in ('train', val_name))
     splits = [
-        _split(_readable(files, name, config)) for name, files in (('train', train), ('val', val))
+        _split(path, _readable(files, name, config))
+        for name, files in (('train', train), ('val', val))
     ]
     return Source(f'folder:{path}', tuple(labels), *splits)
 
@@ -126,7 +129,7 @@ def _fault(file: str) -> str | None:
     return None
 
 
-def _split(files: Listing) -> Split:
+def _split(root: str, files: Listing) -> Split:
     paths = np.array([file for file, _ in files])
     labels = np.array([label for _, label in files], np.int64)
 
@@ -136,4 +139,6 @@ def _split(files: Listing) -> Split:
             'label': tf.gather(labels, index),
         }
 
-    return listed_split(len(files), read)
+    names = '\n'.join(f'{os.path.relpath(file, root)} {label}' for file, label in files)
+    listing = hashlib.sha256(names.encode(errors='surrogateescape')).hexdigest()
+    return dataclasses.replace(listed_split(len(files), read), listing=listing)

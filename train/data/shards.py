@@ -152,6 +152,7 @@ class _Manifest:
             'dataset': source.name,
             'labels': list(source.labels),
             'files': {shard.name: shard.count for shard in shards},
+            'listings': [split.listing for split in (source.train, source.val)],
         }
         self._values: dict[str, Any] = {**ours, 'shards': {}}
         if os.path.isfile(self._path):
@@ -159,8 +160,8 @@ class _Manifest:
             for name, value in ours.items():
                 if self._values.get(name) != value:
                     raise ValueError(
-                        f'{self._path} is of another dataset or --shards (its {name} differ); use '
-                        'another --output, or remove the folder'
+                        f'{self._path} is of another dataset, other files in it or --shards (its '
+                        f'{name} differ); use another --output, or remove the folder'
                     )
         elif any(os.scandir(folder)):
             raise ValueError(

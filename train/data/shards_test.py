@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import threading
@@ -128,8 +129,11 @@ def test_a_damaged_file_alone_is_written_again(source, tmp_path, capsys):
 
 def test_another_dataset_is_not_mixed_in(source, tmp_path):
     write(source, tmp_path)
-    with pytest.raises(ValueError, match=r'is of another dataset or --shards \(its files differ\)'):
+    with pytest.raises(ValueError, match=r'other files in it or --shards \(its files differ\)'):
         write(source, tmp_path, num_shards=3)
+    renamed = dataclasses.replace(source.train, listing='of other files, as many')
+    with pytest.raises(ValueError, match=r'other files in it or --shards \(its listings differ\)'):
+        write(dataclasses.replace(source, train=renamed), tmp_path)
 
 
 def test_a_folder_of_other_files_is_left_alone(source, tmp_path):

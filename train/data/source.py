@@ -38,6 +38,7 @@ class Split:
       shuffled: makes the same for training, in an order of its own.
       most_boxes: that an example has, 0 where that is not known beforehand or there are none.
       subset: makes a split of some of the examples, by their numbers; None where they are a stream.
+      listing: SHA-256 of the names and labels of files in their order; '' where it is not known.
     """
 
     num_examples: int
@@ -45,6 +46,7 @@ class Split:
     shuffled: Shuffled
     most_boxes: int = 0
     subset: Callable[[Sequence[int]], 'Split'] | None = None
+    listing: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
