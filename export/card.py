@@ -15,8 +15,9 @@ from train.tflite_file import dissect, named_outputs, open_interpreter, read_ide
 if TYPE_CHECKING:  # the benchmark reads cards without TensorFlow
     from train.run import Run
 
-PREPROCESSING = 'RGB, {cut}, bilinear resize to {height}×{width}, value / 127.5 - 1; {pixels}'
-PIXELS = 'a uint8 input takes the pixels as they are'
+PREPROCESSING = '{color}, {cut}, bilinear resize to {height}×{width}, value / 127.5 - 1; {pixels}'
+COLORS = {3: 'RGB', 1: 'grey as 0.2989 R + 0.587 G + 0.114 B'}  # as tf.image has it
+PIXELS = 'a uint8 input takes the pixels as they are, an int8 input the pixels minus 128'
 # What of an image a network of each task sees.
 CUTS = {
     'classification': 'central crop of {crop:g} of each side',
@@ -80,7 +81,13 @@ def make_card(
         **card,
         'task': run.config.task,
         'head': dataclasses.asdict(task.head) if task.head else None,
-        'preprocessing': PREPROCESSING.format(cut=cut, height=height, width=width, pixels=PIXELS),
+        'preprocessing': PREPROCESSING.format(
+            color=COLORS[run.config.model.input_channels],
+            cut=cut,
+            height=height,
+            width=width,
+            pixels=PIXELS,
+        ),
         'evaluation': evaluation,
         'trained_steps': step,
         'config': run.to_state()['config'],

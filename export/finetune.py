@@ -19,8 +19,10 @@ from train import loop
 from train.data.pipeline import Batch, images_at_once
 from train.data.source import Source
 from train.distill import check_distill, checksum
-from train.run import Run
+from train.run import Run, check_values
 from train.task import Outputs, Task
+
+_REPLICAS = 8  # 2, 4 or 8 of them share a batch of evaluation
 
 
 class QuantizedTask:
@@ -126,7 +128,7 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examp
       num_examples: images of the training set; fewer of them take a lower learning rate.
 
     Raises:
-      ValueError: the recipe's distillation is out of range.
+      ValueError: a value of the recipe is out of range, or not for a quantized network.
     """
     config = run.config.copy_and_resolve_references()
     recipe = recipe.copy_and_resolve_references()
@@ -134,9 +136,17 @@ def quantized_run(run: Run, recipe: ConfigDict, model: tf_keras.Model, num_examp
         for part in PARTS:
             config[part] = recipe[part]
     check_distill(config.distill)
+    check_values(config)
+    if config.train.weight_decay or config.train.precision != 'float32':
+        raise ValueError(
+            f'config.train has weight_decay {config.train.weight_decay} and precision '
+            f'{config.train.precision}; expected 0 and float32: kernels of a quantized network hold '
+            'batch normalisation, and its steps are those of the file'
+        )
     config.train.class_weights = run.config.train.class_weights
     config.train.batch_size = min(config.train.batch_size, _images_of_run(run.config))
-    config.eval.batch_size = images_at_once(config.eval.batch_size, config.model.resolution)
+    size = images_at_once(config.eval.batch_size, config.model.resolution)
+    config.eval.batch_size = size // _REPLICAS * _REPLICAS or size
     config.segmentation.crop = ()  # what is quantized has the size of the file
     config.quantize.source = checksum(model)
     full = config.quantize.full_rate_images

@@ -114,6 +114,21 @@ def test_a_distillation_out_of_range_is_refused(make_run, field, value):
         make_run(**{f'distill.{field}': value})
 
 
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('train.epochs', 0.0, r'config\.train\.epochs is 0\.0; expected above 0'),
+        ('log_every_steps', 0, r'config\.log_every_steps is 0; expected above 0'),
+        ('checkpoint.keep', 0, r'config\.checkpoint\.keep is 0; expected above 0'),
+        ('train.weight_decay', 1e-5, 'weight_decay 1e-05 and precision float32; expected 0 and'),
+        ('train.precision', 'mixed_bfloat16', 'precision mixed_bfloat16; expected 0 and float32'),
+    ],
+)
+def test_a_recipe_out_of_range_is_refused(make_run, field, value, message):
+    with pytest.raises(ValueError, match=message):
+        make_run(**{field: value})
+
+
 # ----------------------------------------------------------------------------- task and run
 
 

@@ -27,6 +27,7 @@ from export.sensitivity import Sensitivity
 from export.start import Trained
 from export.verify import Verifier
 from export.whole_numbers import whole_number_model
+from train import loop
 from train.card_file import write_card
 from train.data.pipeline import images_at_once
 from train.files import write_file, write_json
@@ -90,6 +91,7 @@ def export(
     except OSError as e:
         raise ValueError(f'cannot make --output={options.output}: {e}') from None
     stage = _Stage(trained, options, recipe, strategy)
+    stage.check_training()
     paths = []
     for scheme in ('float32', *options.schemes):
         path = stage.write(scheme)
@@ -115,6 +117,13 @@ class _Stage:
         self._products = PRODUCTS[trained.run.config.task]
         self._product = self._products.make(options.outputs, self._task)
         self._verifier = Verifier(self._task, self._products, self._product, trained.source.val)
+
+    def check_training(self) -> None:
+        """Sees that a training which is there is of this network, before any file is replaced."""
+        if 'int8' in self._options.schemes and self._options.method == 'qat':
+            workdir = self._training_folder(self._form('int8'))
+            if os.path.isdir(workdir):
+                loop.find_checkpoint(self._quantized_run, workdir, write=False)
 
     def write(self, scheme: str) -> str | None:
         """Converts, writes, verifies and describes one file; None where training was stopped."""
@@ -174,9 +183,13 @@ class _Stage:
         ranges = self._ranges(graph, form)
         if self._options.method == 'ptq':
             return quantized_model(graph, ranges)
-        run = self._quantized_run
-        workdir = os.path.join(self._options.output, f'{run.spec.name}_{form}_training')
-        return finetune(run, self._trained.source, graph, ranges, workdir, self._strategy)
+        workdir = self._training_folder(form)
+        return finetune(
+            self._quantized_run, self._trained.source, graph, ranges, workdir, self._strategy
+        )
+
+    def _training_folder(self, form: HardSwishForm) -> str:
+        return os.path.join(self._options.output, f'{self._trained.run.spec.name}_{form}_training')
 
     @functools.cached_property
     def _quantized_run(self) -> Run:
@@ -310,7 +323,15 @@ def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
             'use --hard_swish=auto'
         )
     task = trained.run.make_task()
-    reader = PRODUCTS[task.config.task].make(options.outputs, task).mediapipe
+    products = PRODUCTS[task.config.task]
+    product = products.make(options.outputs, task)
+    if 'int16x8' in options.schemes and not product.finish.typed:
+        fitting = [name for name in products.kinds if products.make(name, task).finish.typed]
+        raise ValueError(
+            '--scheme=int16x8 does not go with these outputs, whose last op TFLite has not in int16; '
+            f'use --outputs={" or ".join(fitting)}'
+        )
+    reader = product.mediapipe
     if options.metadata and isinstance(reader, str):
         raise ValueError(f'--metadata does not go with these outputs: {reader}')
     if options.metadata and options.io == 'int8' and 'int8' in options.schemes:

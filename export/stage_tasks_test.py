@@ -253,6 +253,12 @@ def test_a_segmenter_trained_on_crops_is_quantized_at_the_size_of_its_file(
             {'outputs': 'logits'},
             '--outputs=logits is none of detection; expected one of',
         ),
+        ('detector', {'schemes': ('int8', 'int16x8')}, 'does not go with .* use --outputs=raw'),
+        (
+            'segmenter',
+            {'outputs': 'labels', 'schemes': ('int16x8',)},
+            'in int16; use --outputs=logits or probabilities',
+        ),
         ('segmenter', {'outputs': 'raw'}, 'of segmentation; expected one of logits, probabilities'),
         ('detector', {'outputs': 'raw', 'metadata': True}, 'use --outputs=detections'),
         ('segmenter', {'outputs': 'labels', 'metadata': True}, 'nonsense of a map of labels; use'),

@@ -304,10 +304,12 @@ def test_the_training_of_another_network_is_not_continued(
     tiny_trained, tiny_recipe, trained_on, tmp_path
 ):
     output = shutil.copytree(trained_on, tmp_path / 'output')
+    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
     with pytest.raises(ValueError, match=r'holds another run; use another .*--output') as raised:
         export(changed(tiny_trained), Options(str(output), ('int8',)), tiny_recipe())
     assert 'config.quantize.source: ' in str(raised.value)
     assert '\n' not in str(raised.value)
+    assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
 
 
 # ----------------------------------------------------------------------------------- errors

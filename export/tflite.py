@@ -10,9 +10,26 @@ import os
 from absl import flags
 from ml_collections import config_flags
 
+from configs.quantize import PARTS
 from train import cli
 
 FLAGS = flags.FLAGS
+# Fields that flags set, with --init, and fields of PARTS that are the run's all the same.
+_BY_FLAGS = {
+    'model.name': '--model',
+    'model.multiplier': '--multiplier',
+    'model.resolution': '--resolution',
+    'data.dataset': '--dataset',
+    'data.data_dir': '--data_dir',
+    'init.source': '--init',
+}
+_OF_THE_RUN = (
+    'train.balanced',
+    'train.class_weights',
+    'distill.on',
+    'distill.teacher',
+    'quantize.source',
+)
 
 
 def define_flags() -> None:
@@ -83,10 +100,16 @@ def main() -> None:
 
 def _check_flags() -> None:
     """Refuses what would be passed over in silence."""
+    set_by_hand = sorted(config_flags.get_override_values(FLAGS['config']))
     if FLAGS.init is None:
         for name in ('model', 'multiplier', 'resolution', 'num_classes', 'dataset'):
             if FLAGS[name].present:
                 raise ValueError(f'--{name} goes with --init; a run knows its own')
+        for field in set_by_hand:
+            if field.split('.')[0] not in PARTS or field in _OF_THE_RUN:
+                raise ValueError(f'--config.{field} goes with train.main; a run knows its own')
+    for field in set(set_by_hand) & set(_BY_FLAGS):
+        raise ValueError(f'--config.{field} is what {_BY_FLAGS[field]} says; give that')
     if not FLAGS.quantize:
         for name in ('scheme', 'method', 'io'):
             if FLAGS[name].present:

@@ -30,6 +30,15 @@ BAD = {
     'two labels': ([*RUN, '--labels=two.txt'], '--labels names 2 classes, the network has 3'),
     'no labels': ([*RUN, '--labels=gone.txt'], "No such file or directory: 'gone.txt'"),
     'output is a file': (['--workdir=run', '--output=two.txt'], 'cannot make --output=two.txt: '),
+    "the run's": (
+        [*RUN, '--quantize', '--config.detection.score_threshold=0.3'],
+        '--config.detection.score_threshold goes with train.main; a run knows its own',
+    ),
+    'balanced': ([*RUN, '--config.train.balanced=true'], '--config.train.balanced goes with train'),
+    'flag': (
+        [*INIT, '--dataset=folder:photos', '--config.model.name=large'],
+        '--config.model.name is what --model says; give that',
+    ),
     'unknown field': ([*RUN, '--config.quantise.x=1'], 'Did you mean "quantize"'),
     'no images': (
         [*RUN, '--quantize', '--config.quantize.calibration_images=0'],

@@ -13,12 +13,12 @@ def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
     """Names of classes from a text file, a line each.
 
     Raises:
-      ValueError: it names fewer than two.
+      ValueError: it names none.
     """
     with open(path, encoding='utf-8') as lines:
         labels = tuple(line.strip() for line in lines if line.strip())
-    if len(labels) < 2:
-        raise ValueError(f'{path} names {len(labels)} classes; expected one a line, at least 2')
+    if not labels:
+        raise ValueError(f'{path} names no classes; expected one a line')
     return labels
 
 

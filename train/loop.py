@@ -103,7 +103,7 @@ def _train(
             f'--tpu trains classifiers; the evaluation of {config.task} has shapes and ops that XLA '
             'does not take. Train on GPUs or the CPU'
         )
-    saved = _find_checkpoint(run_, workdir, strategies.is_chief(strategy))
+    saved = find_checkpoint(run_, workdir, strategies.is_chief(strategy))
     if saved is not None:
         check_examples(saved.state, source, workdir)
 
@@ -136,7 +136,17 @@ def _make_deterministic(config: ConfigDict) -> None:
     tf_keras.mixed_precision.set_global_policy(config.train.precision)
 
 
-def _find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved | None:
+def find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved | None:
+    """The checkpoint that a run continues from; None where it begins.
+
+    Args:
+      run_: what is trained.
+      workdir: its folder; made where it is missing.
+      write: whether what killed saves have left is removed.
+
+    Raises:
+      ValueError: the folder cannot be made, or holds another run or damaged checkpoints only.
+    """
     if '://' in workdir:
         raise ValueError(f'--workdir={workdir} is remote; expected a folder of this machine')
     try:

@@ -84,11 +84,6 @@ def open_predictor(model: str, labels: tuple[str, ...] | None = None) -> Predict
 
 def _from_run(workdir: str, labels: tuple[str, ...] | None) -> Predictor:
     run, model, _ = load_trained(workdir)
-    if run.config.quantize.source:
-        raise ValueError(
-            f'{workdir} is the quantization-aware training of an export; give the .tflite file that '
-            'it became, or the run that it started from'
-        )
     _check_labels(workdir, labels, len(run.labels))
     run = dataclasses.replace(run, labels=labels or run.labels)
     shape = (None, *model.input_shape[1:])

@@ -94,6 +94,17 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
         near = difflib.get_close_matches(config.task, TASKS, n=1)
         hint = f'did you mean {near[0]!r}? ' if near else ''
         raise ValueError(f'unknown task {config.task!r}; {hint}known tasks: {", ".join(TASKS)}')
+    check_values(config)
+    check_resolution(config.model.resolution)
+    return dataclasses.replace(_network(config), dropout=config.model.dropout)
+
+
+def check_values(config: ConfigDict) -> None:
+    """Sees that the values of a recipe are in range, whatever its network.
+
+    Raises:
+      ValueError: one is not.
+    """
     for field in _ABOVE_ZERO:
         _require(config, field, 'above 0', lambda value: value > 0)
     _require(config, 'train.weight_decay', 'at least 0', lambda value: value >= 0)
@@ -104,8 +115,6 @@ def resolve_spec(config: ConfigDict) -> ModelSpec:
         raise ValueError(
             f'config.train.precision is {config.train.precision!r}; expected {" or ".join(_PRECISIONS)}'
         )
-    check_resolution(config.model.resolution)
-    return dataclasses.replace(_network(config), dropout=config.model.dropout)
 
 
 def _network(config: ConfigDict) -> ModelSpec:
@@ -139,7 +148,7 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
       The run, its model with the averaged weights (Paper: §6.1.1), and the checkpoint's state.
 
     Raises:
-      ValueError: there is no run, no checkpoint, or only damaged ones.
+      ValueError: there is no run, no checkpoint, or only damaged ones; or it is an export's training.
     """
     import tensorflow as tf
 
@@ -148,6 +157,11 @@ def load_trained(workdir: str) -> tuple[Run, tf_keras.Model, dict]:
         run = Run.from_state(saved.state)
     except (KeyError, TypeError) as e:
         raise ValueError(f'{saved.path} is no checkpoint of a run: no {e}') from None
+    if run.config.quantize.source:
+        raise ValueError(
+            f'{workdir} is the quantization-aware training of an export; give the .tflite file that '
+            'it became, or the run that it started from'
+        )
     model = run.make_task().build()
     checkpoint.read(saved, tf.train.Checkpoint(averaged=model)).expect_partial()
     return run, model, saved.state
