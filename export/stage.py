@@ -123,7 +123,9 @@ class _Stage:
         if 'int8' in self._options.schemes and self._options.method == 'qat':
             workdir = self._training_folder(self._form('int8'))
             if os.path.isdir(workdir):
-                loop.find_checkpoint(self._quantized_run, workdir, write=False)
+                loop.find_checkpoint(
+                    self._quantized_run, self._trained.source, workdir, write=False
+                )
 
     def write(self, scheme: str) -> str | None:
         """Converts, writes, verifies and describes one file; None where training was stopped."""

@@ -10,6 +10,7 @@ import math
 
 from ml_collections import ConfigDict
 
+from configs import base
 from search.space import MNASNET
 
 
@@ -88,12 +89,7 @@ def check_config(config: ConfigDict) -> None:
             'config.init.source and config.distill are not for a search, whose networks start from '
             'random weights or their parents; give NetAdapt a trained seed by --seed_run'
         )
-    finetune = config.finetune
-    if (
-        finetune.unfreeze
-        or finetune.freeze_batch_norm
-        or (finetune.backbone_rate, finetune.stage_decay) != (1, 1)
-    ):
+    if config.finetune.to_dict() != base.get_config().finetune.to_dict():
         raise ValueError(
             'config.finetune keeps trained layers as they were, while networks of a search learn as '
             'a whole; use a --config without it, such as configs/small_data.py'

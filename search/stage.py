@@ -151,8 +151,8 @@ def _adapt(plan: Plan, target: float, facts: Facts) -> tuple[ModelSpec, str]:
             f'step {len(steps)}: {step.chosen.change}, faster by at least {step.cut:.3g}',
             flush=True,
         )
-        for point in steps[-1].proposals:  # only what is chosen is a parent
-            if point is not steps[-1].chosen:
+        for point in step.proposals:  # only what is chosen is a parent
+            if point is not step.chosen:
                 (outcomes.folder_of(point.name) / WEIGHTS).unlink(missing_ok=True)
 
     steps = netadapt.netadapt(seed, plan.latency, train, settings, on_step)

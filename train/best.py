@@ -91,14 +91,20 @@ class Best:
 
     def restore(self, averaged: tf_keras.Model) -> None:
         """Puts the best weights into `averaged`, where there is early stopping."""
-        saved = latest(self._workdir) if self._patience else None
-        if saved is not None:
-            checkpoint.read(saved, tf.train.Checkpoint(averaged=averaged)).assert_consumed()
+        if self._patience:
+            restore(self._workdir, averaged)
 
 
 def folder(workdir: str) -> str:
     """Where a run with early stopping keeps its best weights."""
     return os.path.join(workdir, 'best')
+
+
+def restore(workdir: str, averaged: tf_keras.Model) -> None:
+    """Puts the best weights of a run into `averaged`, where it kept any; see `latest`."""
+    saved = latest(workdir)
+    if saved is not None:
+        checkpoint.read(saved, tf.train.Checkpoint(averaged=averaged)).assert_consumed()
 
 
 def latest(workdir: str) -> checkpoint.Saved | None:

@@ -103,9 +103,7 @@ def _train(
             f'--tpu trains classifiers; the evaluation of {config.task} has shapes and ops that XLA '
             'does not take. Train on GPUs or the CPU'
         )
-    saved = find_checkpoint(run_, workdir, strategies.is_chief(strategy))
-    if saved is not None:
-        check_examples(saved.state, source, workdir)
+    saved = find_checkpoint(run_, source, workdir, write=strategies.is_chief(strategy))
 
     _make_deterministic(config)
     clock = Clock(config, source.train.num_examples)
@@ -136,16 +134,20 @@ def _make_deterministic(config: ConfigDict) -> None:
     tf_keras.mixed_precision.set_global_policy(config.train.precision)
 
 
-def find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved | None:
+def find_checkpoint(
+    run_: Run, source: Source, workdir: str, *, write: bool
+) -> checkpoint.Saved | None:
     """The checkpoint that a run continues from; None where it begins.
 
     Args:
       run_: what is trained.
+      source: its data.
       workdir: its folder; made where it is missing.
       write: whether what killed saves have left is removed.
 
     Raises:
-      ValueError: the folder cannot be made, or holds another run or damaged checkpoints only.
+      ValueError: the folder cannot be made, holds another run, one of other images, or damaged
+        checkpoints only.
     """
     if '://' in workdir:
         raise ValueError(f'--workdir={workdir} is remote; expected a folder of this machine')
@@ -168,16 +170,17 @@ def find_checkpoint(run_: Run, workdir: str, write: bool) -> checkpoint.Saved | 
             f'{workdir} holds another run; use another --workdir (of an export: --output) or the same '
             'values. These differ: ' + '; '.join(differing)
         )
+    _check_examples(saved.state, source, workdir)
     return saved
 
 
-def check_examples(state: dict, source: Source, workdir: str) -> None:
+def _check_examples(state: dict, source: Source, workdir: str) -> None:
     """Sees that a run continues on the same images: they decide over order and length.
 
     Raises:
       ValueError: their number differs, or names where they are known.
     """
-    now = [source.train.num_examples, source.train.listing]
+    now = source.train.known_by
     known = state.get('examples', now)  # runs of before it was noted
     if known != now:
         count = f'{now[0]} training images' if known[0] != now[0] else 'other training images'

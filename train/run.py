@@ -173,12 +173,22 @@ def newest(workdir: str) -> checkpoint.Saved:
     Raises:
       ValueError: there is no run, no checkpoint, or only damaged ones.
     """
-    last = checkpoint.latest(checkpoint_folder(workdir))
-    if last is None:
+    saved = last(workdir)
+    return best.latest(workdir) or saved
+
+
+def last(workdir: str) -> checkpoint.Saved:
+    """The checkpoint that a run would continue from.
+
+    Raises:
+      ValueError: there is no run, no checkpoint, or only damaged ones.
+    """
+    saved = checkpoint.latest(checkpoint_folder(workdir))
+    if saved is None:
         raise ValueError(
             f'{workdir} has no checkpoint; expected the --workdir of a run of train.main'
         )
-    return best.latest(workdir) or last
+    return saved
 
 
 def checkpoint_folder(workdir: str) -> str:

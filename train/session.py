@@ -174,7 +174,7 @@ class Session:
             {
                 **self._run.to_state(),
                 'step': self._step,
-                'examples': [self._source.train.num_examples, self._source.train.listing],
+                'examples': self._source.train.known_by,
                 'best': self.best.to_state(),
                 'scheduled_step': self._scheduled_step,
                 'owes_evaluation': self._owes_evaluation,

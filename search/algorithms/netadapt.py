@@ -1,6 +1,7 @@
 """NetAdapt as MobileNetV3 changes it: layer by layer, from a seed to a target (Paper: §4.2)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from mobilenet_v3.spec import ModelSpec
@@ -116,23 +117,9 @@ def netadapt(
                 f'{settings.target:.4g}; raise --target, or lower search.netadapt.lowest, with '
                 'another --workdir'
             )
-        trials = [
-            Trial(f'step_{number:02}_{each.width.name}', each.spec, current.name, number)
-            for each in proposals
-        ]
-        outcomes = train(trials)
-        points = tuple(
-            Point(trial.name, _change(each), each.spec, each.latency, outcome.accuracy)
-            for trial, each, outcome in zip(trials, proposals, outcomes, strict=True)
-        )
-        chosen = max(points, key=lambda point: point.slope(current))
-        if chosen.accuracy is None:
-            raise ValueError(
-                f'all {len(points)} proposals of step {number} diverged; lower '
-                '--config.schedule.learning_rate or search.netadapt.rate'
-            )
-        steps.append(Step(points, chosen, cut))
-        current = chosen
+        points = _trained(proposals, current, number, train)
+        current = max(points, key=functools.partial(Point.slope, before=current))
+        steps.append(Step(points, current, cut))
         on_step(steps)
     return steps
 
@@ -165,12 +152,38 @@ def _proposals(
     Departure from the paper, which does not say what happens then: near the narrowest widths several
     together can still reach the target, but none of them gives δ by itself.
     """
-    for _ in range(_HALVINGS):
-        proposals = make_proposals(current.spec, latency, current.latency - cut, lowest)
+    for less in [cut / 2**halvings for halvings in range(_HALVINGS + 1)]:
+        proposals = make_proposals(current.spec, latency, current.latency - less, lowest)
         if proposals:
-            return cut, proposals
-        cut /= 2
-    return cut, make_proposals(current.spec, latency, current.latency - cut, lowest)
+            break
+    return less, proposals
+
+
+def _trained(
+    proposals: Sequence[Proposal],
+    current: Point,
+    number: int,
+    train: Callable[[Sequence[Trial]], Sequence[Outcome]],
+) -> tuple[Point, ...]:
+    """The proposals of a step after their fine-tuning.
+
+    Raises:
+      ValueError: all of them diverged.
+    """
+    trials = [
+        Trial(f'step_{number:02}_{each.width.name}', each.spec, current.name, number)
+        for each in proposals
+    ]
+    points = tuple(
+        Point(trial.name, _change(each), each.spec, each.latency, outcome.accuracy)
+        for trial, each, outcome in zip(trials, proposals, train(trials), strict=True)
+    )
+    if all(point.accuracy is None for point in points):
+        raise ValueError(
+            f'all {len(points)} proposals of step {number} diverged; lower '
+            '--config.schedule.learning_rate or search.netadapt.rate'
+        )
+    return points
 
 
 def _change(proposal: Proposal) -> str:

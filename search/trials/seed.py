@@ -9,9 +9,9 @@ import tensorflow as tf
 from mobilenet_v3.spec import ModelSpec
 from search.trials.training import judge, make_trainer, save_state
 from search.trials.trial import Outcome, Outcomes, Trial
-from train import checkpoint, loop
+from train import best, checkpoint, loop
 from train.data.source import Source
-from train.run import Run, checkpoint_folder, newest
+from train.run import Run, last
 from train.stop_signal import Stopped
 from train.trainer import Trainer
 
@@ -54,8 +54,7 @@ def seed_outcome(run: Run, source: Source, outcomes: Outcomes, seed_run: str) ->
 
 def _read(run: Run, source: Source, workdir: str) -> Trainer:
     """The trainer as a run left it, with the averages of its best evaluation if it kept them."""
-    judged = newest(workdir)
-    saved = checkpoint.latest(checkpoint_folder(workdir)) or judged
+    saved = last(workdir)
     try:
         theirs = Run.from_state(saved.state)
     except (KeyError, TypeError) as e:
@@ -78,9 +77,7 @@ def _read(run: Run, source: Source, workdir: str) -> Trainer:
         model=trainer.model, averaged=trainer.averaged, optimizer=trainer.optimizer
     )
     checkpoint.read(saved, variables).assert_existing_objects_matched().expect_partial()
-    if judged.path != saved.path:
-        averaged = tf.train.Checkpoint(averaged=trainer.averaged)
-        checkpoint.read(judged, averaged).assert_existing_objects_matched().expect_partial()
+    best.restore(workdir, trainer.averaged)
     return trainer
 
 

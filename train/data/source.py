@@ -48,6 +48,11 @@ class Split:
     subset: Callable[[Sequence[int]], 'Split'] | None = None
     listing: str = ''
 
+    @property
+    def known_by(self) -> list:
+        """What tells it from another split of the same dataset, as JSON gives it back."""
+        return [self.num_examples, self.listing]
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
