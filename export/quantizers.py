@@ -72,7 +72,7 @@ class RangeQuantizer(quantizers.Quantizer):
             self._observe(inputs, tf.cast(self._step < self.observe_steps, tf.float32))
         if not self.active:
             return inputs
-        return _rounded(inputs, self.low, self.high, training)
+        return round_in_range(inputs, self.low, self.high, training)
 
     def _observe(self, inputs: tf.Tensor, observing: tf.Tensor) -> None:
         low = tf.minimum(tf.reduce_min(inputs), 0.0)
@@ -156,18 +156,11 @@ class SharedQuantizer(quantizers.Quantizer):
         """Rounds to the nearest step in the range."""
         if not self.active:
             return inputs
-        return _rounded(inputs, self.low, self.high, training)
+        return round_in_range(inputs, self.low, self.high, training)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {'owner': self.owner}
-
-
-def _rounded(inputs: tf.Tensor, low: tf.Variable, high: tf.Variable, training: bool) -> tf.Tensor:
-    if training:
-        return round_in_range(inputs, tf.identity(low), tf.identity(high))
-    # The op by itself, which the converter knows.
-    return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
 
 
 Quantizer = RangeQuantizer | FixedQuantizer | SharedQuantizer
@@ -216,12 +209,7 @@ class WeightQuantizer(quantizers.Quantizer):
         if not self.active:
             return inputs
         limit = self.scale() * LEVELS
-        kernel = self.channels_last(inputs)
-        if training:
-            return tf.reshape(round_channels(kernel, -limit, limit), inputs.shape)
-        rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            kernel, -limit, limit, num_bits=8, narrow_range=True
-        )
+        rounded = round_channels(self.channels_last(inputs), limit, training)
         return tf.reshape(rounded, inputs.shape)
 
     def channels_last(self, kernel: tf.Tensor) -> tf.Tensor:

@@ -15,10 +15,10 @@ def both(function, plain, inputs, *ends):
     """Values and gradients of ours and of TensorFlow's op."""
     found = []
     upstream = tf.constant(RNG.normal(size=inputs.shape), tf.float32)
-    for call in (function, plain):
+    for call, more in ((function, [True]), (plain, [])):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            rounded = call(inputs, *ends)
+            rounded = call(inputs, *ends, *more)
         found.append((rounded.numpy(), tape.gradient(rounded, inputs, upstream).numpy()))
     return found
 
@@ -44,11 +44,10 @@ def test_values_and_gradients_of_channels_are_tensorflows_bit_for_bit():
     limit = tf.reduce_max(tf.abs(inputs), axis=[0, 1, 2]) * (1 + 1e-5)
     ours, theirs = both(
         round_channels,
-        lambda *arguments: tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            *arguments, num_bits=8, narrow_range=True
+        lambda inputs, limit: tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            inputs, -limit, limit, num_bits=8, narrow_range=True
         ),
         inputs,
-        -limit,
         limit,
     )
     for mine, expected in zip(ours, theirs, strict=True):
@@ -60,7 +59,7 @@ def test_no_op_of_the_gradients_is_refused_on_gpus():
     def gradients(inputs, low, high):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            rounded = round_channels(round_in_range(inputs, low[0], high[0]), low, high)
+            rounded = round_channels(round_in_range(inputs, low[0], high[0], True), high, True)
         return tape.gradient(rounded, inputs)
 
     ends = tf.constant([1.0, 2.0])
