@@ -16,11 +16,11 @@ from train.data.source import Source
 from train.initial import Initial
 from train.prepare import prepare
 from train.run import Run, checkpoint_folder, differences
-from train.session import Session
+from train.session import CHECKPOINT_STEP, SHARED_WORKDIR, Session
 from train.task import Task
 from train.trainer import Metrics, Trainer
 from train.weights.unfold import IMAGES, unfold_norms
-from train.workers import together
+from train.workers import Agreement, together
 
 # Recipes for what the paper's, made for a million images, are too large for.
 FEW_IMAGES = {
@@ -104,6 +104,7 @@ def _train(
             'does not take. Train on GPUs or the CPU'
         )
     saved = find_checkpoint(run_, source, workdir, write=strategies.is_chief(strategy))
+    _check_workers(run_, source, saved, Agreement(strategy))
 
     _make_deterministic(config)
     clock = Clock(config, source.train.num_examples)
@@ -126,6 +127,22 @@ def _train(
         return None
     session.best.restore(trainer.averaged)
     return trainer, metrics
+
+
+def _check_workers(
+    run_: Run, source: Source, saved: checkpoint.Saved | None, agreement: Agreement
+) -> None:
+    """Sees that all workers are about to train the same; otherwise they would, without a word, train
+    on parts of different orders, or wait for each other for ever.
+
+    Raises:
+      ValueError: they are not.
+    """
+    step = saved.state['step'] if saved else 0
+    agreement.check_same({CHECKPOINT_STEP: step}, SHARED_WORKDIR)
+    agreement.check_same(run_.to_values(), 'the same flags and dataset for all of them')
+    images = {'the list of training images': source.train.known_by}
+    agreement.check_same(images, 'the same dataset for all of them')
 
 
 def _make_deterministic(config: ConfigDict) -> None:

@@ -77,6 +77,13 @@ class Run:
             'labels': list(self.labels),
         }
 
+    def to_values(self) -> dict[str, object]:
+        """The same by the names of fields, but where this machine keeps its data."""
+        state = self.to_state()
+        config = {f'config.{name}': value for name, value in _flatten(state.pop('config'))}
+        del config['config.data.data_dir']
+        return {**config, **state}
+
     @classmethod
     def from_state(cls, state: dict) -> 'Run':
         """The run that `to_state` wrote; fields that are newer than it have base's values."""

@@ -23,7 +23,9 @@ from train.trainer import Metrics, Trainer
 from train.workers import Agreement
 
 RESULTS_FILE = 'results.json'
-_SHARED = 'one --workdir, in a folder that all of them share'
+# What workers must have in common, and how they come to have it.
+CHECKPOINT_STEP = 'the step of the checkpoint'
+SHARED_WORKDIR = 'one --workdir, in a folder that all of them share'
 MOST_TOLD = 3  # figures in a line of the terminal, beside the loss
 
 
@@ -68,9 +70,6 @@ class Session:
         self._write = strategies.is_chief(trainer.strategy)
         self._agreement = Agreement(trainer.strategy)
         state = saved or {'step': 0}
-        self._agreement.check_same('step of the checkpoint', state['step'], _SHARED)
-        examples = source.train.num_examples
-        self._agreement.check_same('number of training images', examples, 'the same dataset')
         self._start_step = self._step = state['step']
         self._saved_step = state['step'] if saved else None
         # The last checkpoint that was not due to a signal; runs of before it was noted had one.
@@ -221,7 +220,7 @@ class Session:
         checkpoint.read(saved, trainer.checkpoint).assert_consumed()
         trainer.slow_down(self._divergence.rate_factor)
         self._step = self._saved_step = self._scheduled_step = saved.state['step']
-        self._agreement.check_same('step of the checkpoint', self._step, _SHARED)
+        self._agreement.check_same({CHECKPOINT_STEP: self._step}, SHARED_WORKDIR)
         self._mean_loss = _MeanLoss(**saved.state.get('mean_loss', {}))
         self._log.go_back(self._step)
         self._log.say(

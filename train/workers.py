@@ -1,14 +1,16 @@
 """Several workers that train one run together, each a process with its own TF_CONFIG."""
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 CONNECT_SECONDS = 60  # that TensorFlow gets to connect workers which have met
@@ -81,30 +83,38 @@ class Agreement:
 
     def anyone(self, mine: bool) -> bool:
         """Whether this process or another worker says yes; all of them ask at the same time."""
-        return mine if self.is_alone else bool(self._sum(float(mine)) > 0)
+        return mine if self.is_alone else bool(self._sum(np.array(mine)) > 0)
 
-    def check_same(self, what: str, mine: int, expected: str) -> None:
-        """Sees that a number is the same in all workers; all of them ask at the same time.
+    def check_same(self, values: Mapping[str, object], expected: str) -> None:
+        """Sees that values are the same in all workers; all of them ask at the same time, for as many.
 
         Args:
-          what: the number is.
-          mine: of this worker.
-          expected: what makes it the same.
+          values: of this worker by their names, each something that JSON holds.
+          expected: what makes them the same.
 
         Raises:
-          ValueError: it is not.
+          ValueError: one is not.
         """
         if self.is_alone:
             return
-        # Numbers are equal where their variance is 0; whole ones are exact up to 2^53.
-        total, squares = self._sum(float(mine)), self._sum(float(mine) ** 2)
-        if total**2 != squares * self._replicas:
-            raise ValueError(
-                f'the {what} is {mine} here and another in other workers; expected {expected}'
-            )
+        mine = np.array([_digest(value) for value in values.values()])
+        differs = self._sum(mine) != mine * self._replicas
+        # This worker's may be the mean of the others': what one of them sees, all are told.
+        told = self._sum(differs) > 0
+        for (name, value), is_told in zip(values.items(), told, strict=True):
+            if is_told:
+                raise ValueError(
+                    f'{name} is {value!r:.60} here and another in other workers; expected {expected}'
+                )
 
-    def _sum(self, mine: float) -> float:
-        return float(self._count(tf.constant(mine, tf.float64)))
+    def _sum(self, mine: np.ndarray) -> np.ndarray:
+        return self._count(tf.constant(mine, tf.float64)).numpy()
+
+
+def _digest(value: object) -> int:
+    """A whole number of 32 bits, whose sums over any workers are exact in float64."""
+    text = json.dumps(value, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], 'big')
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from train.metrics_file import read_metrics
 from train.testing import free_ports, variables, write_records
-from train.workers import Agreement, _meet, make_workers
+from train.workers import Agreement, _digest, _meet, make_workers
 
 # A worker of a run that says when it has taken a step; its steps take a while.
 RUN = """
@@ -38,15 +39,16 @@ cli.run(main, lambda: None, continues=True)
 
 
 class Workers:
-    """Two processes of one run on loopback."""
+    """Two processes of one run on loopback, in one folder or in one each."""
 
     def __init__(self, folder, environment):
+        folders = folder if isinstance(folder, list) else [folder] * 2
         ports = free_ports(2)
         cluster = {'worker': [f'127.0.0.1:{port}' for port in ports]}
         self.processes = [
             subprocess.Popen(
                 [sys.executable, '-c', RUN],
-                cwd=folder,
+                cwd=folders[index],
                 env={
                     **environment,
                     'TF_CONFIG': json.dumps(
@@ -101,11 +103,14 @@ def stopped(folder, python_environment):
 
 @pytest.fixture(scope='module')
 def killed(stopped, folder, python_environment):
-    """What they end with, where they go on until one is killed."""
-    workers = Workers(folder, python_environment)
-    workers.await_step(0, 5)
-    workers.processes[1].kill()
-    return workers.end()
+    """What each is left with, where they go on until the other one is killed: first 1, then 0."""
+    left = []
+    for index, step in ((1, 5), (0, 6)):
+        workers = Workers(folder, python_environment)
+        workers.await_step(1 - index, step)
+        workers.processes[index].kill()
+        left.append(workers.end()[1 - index])
+    return left
 
 
 @pytest.fixture(scope='module')
@@ -125,8 +130,9 @@ def test_a_signal_to_one_worker_saves_and_ends_both(stopped):
 
 
 @pytest.mark.slow
-def test_a_worker_whose_peer_was_killed_says_so_and_ends(killed):
-    (code, _, err), _ = killed
+@pytest.mark.parametrize('worker', [0, 1])
+def test_a_worker_whose_peer_was_killed_says_so_and_ends(killed, worker):
+    code, _, err = killed[worker]
     assert code == 2
     last = err.splitlines()[-1]
     assert last.startswith('error: another worker of TF_CONFIG is gone (')
@@ -135,34 +141,68 @@ def test_a_worker_whose_peer_was_killed_says_so_and_ends(killed):
 
 
 @pytest.mark.slow
-def test_workers_that_were_started_again_end_the_run(finished, folder):
+def test_workers_that_were_started_again_end_the_run_as_if_nothing_had_been(
+    finished, folder, tmp_path, python_environment
+):
     for code, out, err in finished:
         assert code == 0, err
         assert 'stepped 8' in out
     assert json.loads((folder / 'run' / 'results.json').read_text())['step'] == 8
     losses = [line['step'] for line in read_metrics(str(folder / 'run')) if 'train/loss' in line]
     assert losses == list(range(1, 9))
-    assert all(np.isfinite(value).all() for value in variables(folder / 'run').values())
+
+    shutil.copy(folder / 'config.json', tmp_path)
+    assert [code for code, _, _ in Workers(tmp_path, python_environment).end()] == [0, 0]
+    found, expected = (variables(where / 'run') for where in (folder, tmp_path))
+    assert found.keys() == expected.keys()
+    # Statistics of BN are saved as the means of the replicas': equal but for rounding.
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 class Others(Agreement):
-    """Of this worker and two others, which have a number each."""
+    """Of this worker and two others, which have values of their own."""
 
     def __init__(self, *others):
-        self.is_alone, self._replicas = False, 3
-        self._sums = [sum(number**power for number in others) for power in (1, 2)]
+        self.is_alone, self._replicas, self._others = False, 3, others
 
     def _sum(self, mine):
-        return mine + self._sums.pop(0)
+        if mine.dtype == bool:  # who sees a difference
+            everyone = [*self._digests, self._mine]
+            return sum(digests * 3 != sum(everyone) for digests in everyone)
+        self._mine = mine
+        self._digests = [np.array([_digest(v) for v in other.values()]) for other in self._others]
+        return mine + sum(self._digests)
 
 
-def test_workers_that_see_other_checkpoints_are_told_so():
-    Others(10**7, 10**7).check_same('step', 10**7, 'one folder')
-    for others in ((0, 10), (4, 6), (5, 6)):  # (4, 6): the mean is as here
-        with pytest.raises(
-            ValueError, match=r'step is 5 here and another in .*; expected one folder'
-        ):
-            Others(*others).check_same('step', 5, 'one folder')
+def test_workers_that_differ_are_told_in_what():
+    ours = {'config.seed': 5, 'config.data.dataset': 'folder:photos'}
+    Others(ours, ours).check_same(ours, 'the same flags')
+    message = 'config.seed is 5 here and another in other workers; expected the same flags'
+    with pytest.raises(ValueError, match=message):
+        Others(ours, {**ours, 'config.seed': 6}).check_same(ours, 'the same flags')
+
+
+def test_a_worker_that_is_the_mean_of_the_others_is_told_so_too(monkeypatch):
+    monkeypatch.setattr('train.workers._digest', lambda value: value)
+    monkeypatch.setitem(globals(), '_digest', lambda value: value)
+    with pytest.raises(ValueError, match='step is 5 here and another'):
+        Others({'step': 4}, {'step': 6}).check_same({'step': 5}, 'one folder')
+
+
+@pytest.mark.slow
+def test_workers_with_different_flags_end_before_their_first_step(folder, python_environment):
+    config = json.loads((folder / 'config.json').read_text())
+    others = folder / 'others'
+    for index, seed in enumerate((0, 1)):
+        (others / str(index)).mkdir(parents=True)
+        (others / str(index) / 'config.json').write_text(json.dumps({**config, 'seed': seed}))
+    workers = Workers([others / '0', others / '1'], python_environment)
+    for index, (code, out, err) in enumerate(workers.end()):
+        assert code == 2
+        assert f'error: config.seed is {index} here and another in other workers; expected' in err
+        assert 'stepped' not in out
+        assert 'Traceback' not in err
 
 
 # ------------------------------------------------------------------------------- meeting
