@@ -31,7 +31,7 @@ class Best:
             raise ValueError(f'config.eval.patience is {patience}; expected 0 or more')
         self._workdir, self._patience = workdir, patience
         saved = saved or {}
-        self.is_lost = saved.get('step') is not None and latest(workdir) is None
+        self.is_lost = saved.get('step') is not None and latest(workdir, saved) is None
         if self.is_lost:
             print(
                 f'warning: the weights of step {saved["step"]}, the best, are gone; the last count'
@@ -89,10 +89,13 @@ class Best:
             write=write,
         )
 
+    def wait_anew(self) -> None:
+        """Counts evaluations from now on: the run has gone back to before the last ones."""
+        self._waited = 0
+
     def restore(self, averaged: tf_keras.Model) -> None:
         """Puts the best weights into `averaged`, where there is early stopping."""
-        if self._patience:
-            restore(self._workdir, averaged)
+        restore(self._workdir, self.to_state(), averaged)
 
 
 def folder(workdir: str) -> str:
@@ -100,19 +103,26 @@ def folder(workdir: str) -> str:
     return os.path.join(workdir, 'best')
 
 
-def restore(workdir: str, averaged: tf_keras.Model) -> None:
+def restore(workdir: str, noted: dict | None, averaged: tf_keras.Model) -> None:
     """Puts the best weights of a run into `averaged`, where it kept any; see `latest`."""
-    saved = latest(workdir)
+    saved = latest(workdir, noted)
     if saved is not None:
         checkpoint.read(saved, tf.train.Checkpoint(averaged=averaged)).assert_consumed()
 
 
-def latest(workdir: str) -> checkpoint.Saved | None:
+def latest(workdir: str, noted: dict | None) -> checkpoint.Saved | None:
     """The best weights of a run; None where there are none.
+
+    Args:
+      workdir: of the run.
+      noted: what `Best.to_state` gave when the run was last saved. Without a step there, what is in
+        the folder is an earlier run's, which began in the same workdir.
 
     Raises:
       ValueError: they are damaged.
     """
+    if not noted or noted.get('step') is None:
+        return None
     try:
         return checkpoint.latest(folder(workdir))
     except ValueError:

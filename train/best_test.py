@@ -8,7 +8,7 @@ import pytest
 from train import loop
 from train.evaluator import Evaluator
 from train.run import load_trained
-from train.testing import assert_same_variables, at_step, send, variables
+from train.testing import assert_same_variables, at_step, explode, send, variables
 
 # What the averaged weights reach at each evaluation of a run of `patient`.
 VALUES = [0.2, 0.5, 0.4, 0.5, 0.9, 0.9]
@@ -116,6 +116,22 @@ def test_without_its_best_weights_a_run_waits_anew(patient, tmp_path):
     shutil.rmtree(tmp_path / 'best')
     assert loop.run(patient, str(tmp_path))['averaged']['top1'] == 0.9
     assert json.loads((tmp_path / 'results.json').read_text())['step'] == 10
+
+
+def test_the_best_of_an_earlier_run_in_the_same_folder_does_not_count(patient, tmp_path):
+    loop.run(patient, str(tmp_path))
+    shutil.rmtree(tmp_path / 'checkpoints')
+    patient.eval.patience = 0
+    loop.run(patient, str(tmp_path))
+    assert load_trained(str(tmp_path))[2]['step'] == 12
+
+
+def test_a_run_that_goes_back_waits_anew(patient, tmp_path, monkeypatch):
+    patient.on_nan, patient.checkpoint.every_epochs = 'rollback', 2.4  # at step 6
+    patient.log_every_steps = 1
+    explode(monkeypatch, after=7)
+    # At step 6 it has waited once; if that counted it would end at step 8.
+    assert loop.run(patient, str(tmp_path))['averaged']['top1'] == 0.9
 
 
 def test_negative_patience_is_refused(tiny_config, tmp_path):

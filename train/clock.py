@@ -2,6 +2,13 @@
 
 from ml_collections import ConfigDict
 
+LONGEST = 2**53  # steps: who asks for more means never
+
+
+def steps_of(epochs: float, steps_per_epoch: float) -> int:
+    """The whole number of steps of some epochs."""
+    return round(min(epochs * steps_per_epoch, LONGEST))
+
 
 class Clock:
     """When what happens, in steps.
@@ -13,10 +20,10 @@ class Clock:
 
     def __init__(self, config: ConfigDict, num_examples: int) -> None:
         self.steps_per_epoch = num_examples / config.train.batch_size
-        self.total_steps = max(1, round(config.train.epochs * self.steps_per_epoch))
+        self.total_steps = max(1, steps_of(config.train.epochs, self.steps_per_epoch))
         self.log_every = config.log_every_steps
-        self.eval_every = max(1, round(config.eval.every_epochs * self.steps_per_epoch))
-        self.save_every = max(1, round(config.checkpoint.every_epochs * self.steps_per_epoch))
+        self.eval_every = max(1, steps_of(config.eval.every_epochs, self.steps_per_epoch))
+        self.save_every = max(1, steps_of(config.checkpoint.every_epochs, self.steps_per_epoch))
         self._at_once = config.train.steps_per_execution
 
     def steps_at_once(self, step: int, until_phase: int | None = None) -> int:

@@ -15,7 +15,11 @@ from ml_collections import ConfigDict, config_flags
 
 from configs import base
 from train import cli
+from train.best import Best
+from train.clock import Clock
 from train.data.pipeline import train_batches
+from train.divergence import Divergence
+from train.loop import check_batches
 from train.optimizer import MovingAverage, WarmupSchedule, make_optimizer
 from train.prepare import prepare
 from train.run import resolve_spec
@@ -173,6 +177,11 @@ def start(config):
     task = it.make_task(it.run)
     json.dumps(it.run.to_state(), allow_nan=False)
     config = it.run.config
+    check_batches(config, it.source, tf.distribute.get_strategy())
+    Divergence(config)
+    Best('', config.eval.patience)
+    clock = Clock(config, it.source.train.num_examples)
+    assert 1 <= clock.steps_at_once(0) <= clock.total_steps
     schedule = WarmupSchedule(config.schedule, config.train.batch_size, 2.5, 8)
     make_optimizer(config.optimizer, schedule)
     none = tf.Module()
@@ -198,11 +207,20 @@ def check(config, found):
 
 
 @pytest.mark.parametrize('value', [math.inf, math.nan])
-@pytest.mark.parametrize('field', ['distill.weight', 'ema.decay', 'augment.area'])
+@pytest.mark.parametrize(
+    'field', ['distill.weight', 'ema.decay', 'augment.area', 'finetune.unfreeze']
+)
 def test_a_number_that_is_not_finite_is_refused_by_name(tiny_config, field, value):
-    value = (value, 1.0) if field == 'augment.area' else value
+    inside = {'augment.area': (value, 1.0), 'finetune.unfreeze': ((0, 'head'), (value, 'stem'))}
+    value = inside.get(field, value)
     with pytest.raises(ValueError, match=rf'^config\.{field} is .*; expected a finite number'):
         resolve_spec(changed(tiny_config(), {field: value}))
+
+
+@pytest.mark.parametrize('field', ['train', 'eval', 'checkpoint'])
+def test_so_many_epochs_that_nothing_comes_of_them_are_taken(tiny_config, field):
+    found = {f'{field}.{"epochs" if field == "train" else "every_epochs"}': 1e308}
+    check(tiny_config(), found)
 
 
 @pytest.mark.slow

@@ -9,7 +9,14 @@ import pytest
 from train import loop
 from train.divergence import Divergence
 from train.metrics_file import read_metrics
-from train.testing import assert_same_variables, at_step, rewrite_states, send, variables
+from train.testing import (
+    assert_same_variables,
+    at_step,
+    explode,
+    rewrite_states,
+    send,
+    variables,
+)
 from train.trainer import Trainer
 
 STEPS = 8  # of a run of `tiny_config`, saved at every other one
@@ -25,18 +32,6 @@ def rollback_config(tiny_config):
     config.on_nan = 'rollback'
     config.log_every_steps = 1
     return config
-
-
-def explode(monkeypatch, after, until_factor=1.0):
-    """A weight turns NaN after a step, as long as the learning rate was not lowered to a factor."""
-    train = Trainer.train
-
-    def explosive(trainer, iterator, count):
-        if int(trainer.optimizer.iterations) == after and trainer.schedule.factor >= until_factor:
-            trainer.model.get_layer('logits/conv').bias.assign([0.0, np.nan, 0.0])
-        return train(trainer, iterator, count)
-
-    monkeypatch.setattr(Trainer, 'train', explosive)
 
 
 # ---------------------------------------------------------------------------------- patience

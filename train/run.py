@@ -181,7 +181,7 @@ def newest(workdir: str) -> checkpoint.Saved:
       ValueError: there is no run, no checkpoint, or only damaged ones.
     """
     saved = last(workdir)
-    return best.latest(workdir) or saved
+    return best.latest(workdir, saved.state.get('best')) or saved
 
 
 def last(workdir: str) -> checkpoint.Saved:
@@ -242,6 +242,11 @@ def _flatten(values: dict, prefix: str = '') -> list[tuple[str, object]]:
 def _require_finite(config: ConfigDict) -> None:
     """No field has a use for NaN or infinity, nor has JSON, in which runs are saved, a word for them."""
     for field, value in _flatten(config.to_dict()):
-        numbers = value if isinstance(value, tuple | list) else (value,)
-        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        if not _is_finite(value):
             raise ValueError(f'config.{field} is {value}; expected a finite number')
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)

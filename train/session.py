@@ -222,6 +222,7 @@ class Session:
         self._step = self._saved_step = self._scheduled_step = saved.state['step']
         self._agreement.check_same({CHECKPOINT_STEP: self._step}, SHARED_WORKDIR)
         self._mean_loss = _MeanLoss(**saved.state.get('mean_loss', {}))
+        self.best.wait_anew()
         self._log.go_back(self._step)
         self._log.say(
             f'{problem}: back to step {self._step}, on with {self._divergence.rate_factor:.3g} of '

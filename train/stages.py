@@ -12,6 +12,8 @@ import tensorflow as tf
 import tf_keras
 from ml_collections import ConfigDict
 
+from train.clock import steps_of
+
 HEAD = 'head'
 
 
@@ -99,7 +101,7 @@ class Stages:
                     f'config.finetune.unfreeze names {stage!r}; expected one of '
                     + ', '.join(self.names)
                 )
-            phase = Phase(round(epoch * steps_per_epoch), stage)
+            phase = Phase(steps_of(epoch, steps_per_epoch), stage)
             if phase.start_step if previous is None else phase.start_step <= previous.start_step:
                 raise ValueError(
                     f'config.finetune.unfreeze is {unfreeze}; expected (epoch, stage) from epoch 0 '

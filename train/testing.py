@@ -50,6 +50,18 @@ def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], o
     monkeypatch.setattr(Trainer, 'train', spied)
 
 
+def explode(monkeypatch: pytest.MonkeyPatch, after: int, until_factor: float = 1.0) -> None:
+    """A weight turns NaN after a step, as long as the learning rate was not lowered to a factor."""
+    train = Trainer.train
+
+    def explosive(trainer: Trainer, iterator: tf.data.Iterator, count: int) -> float:
+        if int(trainer.optimizer.iterations) == after and trainer.schedule.factor >= until_factor:
+            trainer.model.get_layer('logits/conv').bias.assign([0.0, np.nan, 0.0])
+        return train(trainer, iterator, count)
+
+    monkeypatch.setattr(Trainer, 'train', explosive)
+
+
 def rewrite_states(workdir: Path, change: Callable[[dict], object]) -> None:
     """Changes the state of every checkpoint of a run, as another version would have written it."""
     for path in (workdir / 'checkpoints').glob('*/state.json'):

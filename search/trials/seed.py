@@ -77,7 +77,7 @@ def _read(run: Run, source: Source, workdir: str) -> Trainer:
         model=trainer.model, averaged=trainer.averaged, optimizer=trainer.optimizer
     )
     checkpoint.read(saved, variables).assert_existing_objects_matched().expect_partial()
-    best.restore(workdir, trainer.averaged)
+    best.restore(workdir, saved.state.get('best'), trainer.averaged)
     return trainer
 
 
