@@ -60,11 +60,31 @@ def shuffled_in_turn(streams: Sequence[Stream], buffer: int) -> Shuffled:
 
 
 def shuffled_by_number(numbers: tf.data.Dataset, count: int) -> Shuffled:
-    """The order of numbers of examples: a whole shuffle, of which skipping costs nothing."""
+    """The order of numbers of examples: a whole shuffle each epoch, of which one at most is skipped.
+
+    It is that of `numbers.shuffle(count, seed).repeat().skip(skip)`, which draws every number before:
+    minutes where a hundred epochs of a million images have passed. Here each epoch is a shuffle of its
+    own, by the pair of seeds that TensorFlow draws for it.
+    """
 
     def shuffled(seed: int, skip: int, every: int = 1) -> tf.data.Dataset:
-        order = numbers.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-        return order.repeat().skip(skip).shard(every, 0)
+        first, position = divmod(skip, count)
+
+        def epoch(number: tf.Tensor, seeds: tf.Tensor) -> tf.data.Dataset:
+            variant = tf.raw_ops.ShuffleDataset(
+                input_dataset=tf.data.experimental.to_variant(numbers),
+                buffer_size=count,
+                seed=seeds[0],
+                seed2=seeds[1],
+                output_types=[tf.int64],
+                output_shapes=[[]],
+                reshuffle_each_iteration=False,
+            )
+            order = tf.data.experimental.from_variant(variant, numbers.element_spec)
+            return order.skip(tf.where(number == 0, tf.constant(position, tf.int64), 0))
+
+        pairs = tf.data.Dataset.random(seed).batch(2, drop_remainder=True).skip(first)
+        return pairs.enumerate().flat_map(epoch).shard(every, 0)
 
     return shuffled
 

@@ -78,6 +78,17 @@ def test_hosts_share_the_order_of_one(order, skip, hosts):
         assert numbers(order(7, skip + host, hosts), 12) == whole[host::hosts]
 
 
+@pytest.mark.parametrize('global_seed', [0, 7, 2**32 - 1])
+def test_numbers_have_the_order_of_a_shuffle_that_is_repeated(global_seed):
+    chosen = tf.data.Dataset.from_tensor_slices(np.arange(0, 60, 2))
+    tf.random.set_seed(global_seed)
+    for seed in (0, 3, 2**32 - 1):
+        for skip in (0, 29, 30, 100):
+            plain = chosen.shuffle(30, seed, reshuffle_each_iteration=True).repeat().skip(skip)
+            order = shuffled_by_number(chosen, 30)(seed, skip)
+            assert numbers(order, 75) == numbers(plain, 75)
+
+
 def test_every_stream_has_epochs_in_orders_of_its_own():
     found = np.reshape(numbers(shuffled_in_turn(streams([50] * 4), 200)(0, 0), 400), (2, 50, 4))
     for epoch in found:
