@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from train.files import flush, sha256_of
 from train.workers import LOST
 
 STATE_FILE, INDEX = 'state.json', 'variables.index'
@@ -73,11 +74,11 @@ def save(
             return
         _write_state(temporary, state)
         for name in os.listdir(temporary):
-            _flush(os.path.join(temporary, name))
-        _flush(temporary)
+            flush(os.path.join(temporary, name))
+        flush(temporary)
         shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
         os.rename(temporary, final)
-        _flush(folder)
+        flush(folder)
     except LOST:  # another worker: reading the variables asks all of them
         raise
     except (tf.errors.OpError, OSError) as e:
@@ -158,7 +159,7 @@ def _paths(folder: str) -> list[str]:
 
 def _write_state(path: str, state: dict) -> None:
     """Writes a state with the sums of the files beside it, and its own."""
-    sums = {name: _sha256(os.path.join(path, name)) for name in os.listdir(path)}
+    sums = {name: sha256_of(os.path.join(path, name)) for name in os.listdir(path)}
     if INDEX not in sums:
         raise OSError('TensorFlow wrote the variables on another machine')
     content = {'format': _FORMAT, 'sha256': sums, **state}
@@ -183,7 +184,7 @@ def _read_state(path: str) -> dict:
     for name, expected in sums.items():
         file_path = os.path.join(path, os.path.basename(name))
         try:
-            found = _sha256(file_path)
+            found = sha256_of(file_path)
         except OSError as e:
             raise ValueError(f'{name} cannot be read: {e}') from None
         if found != expected:
@@ -193,19 +194,3 @@ def _read_state(path: str) -> dict:
 
 def _sum_of(state: dict) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: str) -> str:
-    with open(path, 'rb') as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

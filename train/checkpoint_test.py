@@ -204,14 +204,14 @@ def test_a_number_that_was_changed_in_the_state_is_damage(tmp_path, capsys):
 def test_a_file_that_the_disk_does_not_give_is_damage(tmp_path, capsys, monkeypatch):
     save(tmp_path, 1)
     save(tmp_path, 2)
-    read = checkpoint._sha256
+    read = checkpoint.sha256_of
 
     def fail(path):
         if 'step_00000002' in path:
             raise OSError(errno.EIO, 'Input/output error')
         return read(path)
 
-    monkeypatch.setattr(checkpoint, '_sha256', fail)
+    monkeypatch.setattr(checkpoint, 'sha256_of', fail)
     assert checkpoint.latest(str(tmp_path)).state['step'] == 1
     assert 'cannot be read: [Errno 5]' in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import errno
+import hashlib
 import json
 import os
 
@@ -32,3 +33,25 @@ def write_json(path: str | os.PathLike, values: dict) -> None:
     """Writes plain values as JSON; ValueError for a NaN or an infinity, which JSON has not."""
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     write_file(path, text.encode() + b'\n')
+
+
+def flush(path: str | os.PathLike) -> None:
+    """Has the disk hold what was written to a file, or to a folder's list of names.
+
+    Raises:
+      OSError: the disk is full or not writable.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -98,11 +98,8 @@ def _train(
 ) -> tuple[Trainer, Metrics] | None:
     config = run_.config
     check_batches(config, source, strategy)
-    if isinstance(strategy, tf.distribute.TPUStrategy) and config.task != 'classification':
-        raise ValueError(
-            f'--tpu trains classifiers; the evaluation of {config.task} has shapes and ops that XLA '
-            'does not take. Train on GPUs or the CPU'
-        )
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        _check_for_tpu(config)
     saved = find_checkpoint(run_, source, workdir, write=strategies.is_chief(strategy))
     _check_workers(run_, source, saved, Agreement(strategy))
 
@@ -127,6 +124,24 @@ def _train(
         return None
     session.best.restore(trainer.averaged)
     return trainer, metrics
+
+
+def _check_for_tpu(config: ConfigDict) -> None:
+    """Refuses what is known not to go through XLA on TPUs.
+
+    Raises:
+      ValueError: the config asks for it.
+    """
+    if config.task != 'classification':
+        raise ValueError(
+            f'--tpu trains classifiers; the evaluation of {config.task} has shapes and ops that XLA '
+            'does not take. Train on GPUs or the CPU'
+        )
+    if config.distill.weight:
+        raise ValueError(
+            '--tpu trains without a teacher, whose weights are not on the TPU; leave config.distill, '
+            'or train on GPUs or the CPU'
+        )
 
 
 def _check_workers(

@@ -39,6 +39,14 @@ def test_tasks_that_a_tpu_cannot_evaluate_are_refused(
         loop.run(tiny_segmentation_config(), str(tmp_path))
 
 
+def test_a_teacher_on_a_tpu_is_refused(tiny_config, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.distribute, 'TPUStrategy', type(tf.distribute.get_strategy()))
+    config = tiny_config()
+    config.distill.weight, config.distill.teacher = 0.5, str(tiny_run)
+    with pytest.raises(ValueError, match='--tpu trains without a teacher, whose weights'):
+        loop.run(config, str(tmp_path))
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tiny_config, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(ValueError, match='cannot make --workdir='):

@@ -30,7 +30,14 @@ from train.metrics_file import METRICS_FILE, is_evaluation, read_metrics
 FLAGS = flags.FLAGS
 OUT = 'OUT'  # in a command, the folder that it writes to
 # What has to be the same. Logs and cards tell of times, too.
-COMPARED = ('*/step_*/variables.*', METRICS_FILE, f'*/{METRICS_FILE}', '*.tflite', '*spec.json')
+COMPARED = (
+    '*/step_*/variables.*',
+    '*/step_*/state.json',
+    METRICS_FILE,
+    f'*/{METRICS_FILE}',
+    '*.tflite',
+    '*spec.json',
+)
 # What a kill is to hit: the start, a file while it is written, an evaluation, or whatever goes on.
 AIMS = ('start', 'write', 'evaluation', 'any')
 LOOK_SECONDS = 0.001

@@ -107,6 +107,8 @@ def _take_steps(config_json: str, num_classes: int, batch_size: int) -> Probe:
     from train.run import Run, resolve_spec
     from train.trainer import Trainer
 
+    # A GPU's memory would stand in for this host's, and its speed beside the speed of this memory.
+    tf.config.set_visible_devices([], 'GPU')
     config = base.get_config()
     config.update(json.loads(config_json))
     config.train.batch_size, config.train.parts = batch_size, 1

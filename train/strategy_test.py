@@ -34,7 +34,7 @@ evaluated, statistics = [], Evaluator.statistics
 
 def spy_statistics(self, model):
     kept = statistics(self, model)
-    evaluated.append(len(kept['top1']))
+    evaluated.append(len(next(iter(kept.values()))))
     return kept
 
 Evaluator.statistics = spy_statistics
@@ -114,6 +114,28 @@ def test_replicas_run_save_and_write_results(mirrored):
 def test_replicas_do_what_one_device_does(mirrored, one_device):
     # Gradients, weight decay and statistics are those of one batch, not of one batch a replica.
     assert_the_same_run((mirrored[0]['metrics'], mirrored[1]), one_device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['detection', 'segmentation'])
+def test_replicas_of_other_tasks_do_what_one_device_does(
+    task, run_python, tiny_detection_config, tiny_segmentation_config, tmp_path
+):
+    from train import loop
+
+    made = {'detection': tiny_detection_config, 'segmentation': tiny_segmentation_config}
+    config = four_steps(made[task](), weight_decay=1e-5)
+    config.segmentation.dropout = 0.0
+    metrics = loop.run(config, str(tmp_path / 'one'))
+    write_config(tmp_path, config)
+    result = run_python('-c', RUN, 'mirrored', cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout.splitlines()[-1])
+    examples = json.loads((tmp_path / 'one' / 'results.json').read_text())['examples']
+    assert printed['evaluated'] == [examples] * len(printed['evaluated'])
+    assert losses(tmp_path / 'run') == pytest.approx(losses(tmp_path / 'one'), rel=1e-3)
+    loss, expected = printed['metrics']['averaged']['loss'], metrics['averaged']['loss']
+    assert loss == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import glob
-import hashlib
 import json
 import os
 import threading
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from train.data.faults import warn
 from train.data.source import Source, Split
-from train.files import write_file, write_json
+from train.files import flush, sha256_of, write_file, write_json
 
 MANIFEST = 'manifest.json'
 LABELS = 'labels.txt'
@@ -73,7 +72,8 @@ def write_shards(
       source: the dataset.
       folder: where the files go; made where it is missing.
       num_shards: files of the training split.
-      writers: how many are written at a time.
+      writers: how many are written at a time; of a stream, each of whose readers would read all of it
+        and hold a shuffle buffer, one.
       progress: told of examples that are written or found written.
 
     Returns:
@@ -100,7 +100,8 @@ def write_shards(
                 _write_shard(folder, shard, examples, stop, progress)
                 manifest.enter(shard)
 
-        tasks = [pool.submit(write, run) for run in _runs(missing, writers)]
+        at_once = writers if source.train.subset else 1
+        tasks = [pool.submit(write, run) for run in _runs(missing, at_once)]
         try:
             for task in concurrent.futures.as_completed(tasks):
                 task.result()
@@ -176,7 +177,7 @@ class _Manifest:
         if entry is None:
             return False
         path = os.path.join(self._folder, shard.name)
-        if os.path.isfile(path) and _sha256(path) == entry['sha256']:
+        if os.path.isfile(path) and sha256_of(path) == entry['sha256']:
             return True
         warn(f'{path} is missing or damaged; it is written anew')
         return False
@@ -184,7 +185,7 @@ class _Manifest:
     def enter(self, shard: Shard) -> None:
         """Notes a finished file."""
         path = os.path.join(self._folder, shard.name)
-        entry = {'sha256': _sha256(path), 'bytes': os.path.getsize(path), 'examples': shard.count}
+        entry = {'sha256': sha256_of(path), 'bytes': os.path.getsize(path), 'examples': shard.count}
         with self._lock:
             self._values['shards'][shard.name] = entry
             write_json(self._path, self._values)
@@ -226,9 +227,7 @@ def _write_shard(
                     raise concurrent.futures.CancelledError
                 writer.write(_record(next(examples)))
                 progress(1)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        flush(temporary)
         os.replace(temporary, path)
     except tf.errors.OpError as e:
         raise OSError(f'cannot write {path}: {e.message.splitlines()[0]}') from e
@@ -263,11 +262,3 @@ def _read(path: str) -> dict:
     if not good:
         raise ValueError(f'{path} is damaged or of another program; remove it, and write anew')
     return values
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
