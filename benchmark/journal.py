@@ -46,7 +46,13 @@ class Journal:
         self.turns: dict[tuple[int, str], Turn] = {}
         self._sessions: list[_Session] = []
         self._is_begun = False
-        self._file = _open_alone(self.path)
+        try:
+            self._file = open_alone(self.path)
+        except BlockingIOError:
+            raise ValueError(
+                f'another measurement is writing {path}; wait for its end, or choose another '
+                '--output'
+            ) from None
         try:
             header = json.loads(json.dumps(header))  # tuples as the lists that come back
             self._size = self._read(header)
@@ -175,23 +181,29 @@ def interrupted(*journals: Journal) -> ValueError:
     return ValueError('; '.join(['interrupted', *(each.kept for each in journals if each.kept)]))
 
 
-def _open_alone(path: Path) -> BinaryIO:
-    """Opens a file, kept from other processes until it is closed."""
+def open_alone(path: Path, *, wait: bool = False) -> BinaryIO:
+    """Opens a file to append to, kept from others who open it so until it is closed or removed.
+
+    Args:
+      path: of the file; its folder is there.
+      wait: until others have closed it.
+
+    Raises:
+      BlockingIOError: another one has it, and nobody waits.
+      OSError: it cannot be opened.
+    """
     while True:
         file: BinaryIO = path.open('ab', buffering=0)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it before may have removed it after we opened it.
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return file
-        except BlockingIOError:
-            file.close()
-            raise ValueError(
-                f'another measurement is writing {path}; wait for its end, or choose another '
-                '--output'
-            ) from None
         except FileNotFoundError:
             pass
+        except BaseException:
+            file.close()
+            raise
         file.close()
 
 
