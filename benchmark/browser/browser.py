@@ -63,6 +63,7 @@ class BrowserDevice:
         self._job: dict[str, Any] | None = None
         self._number = 0
         self._answer: Posted | None = None
+        self._failure = ''
         self._progress = (0, 0)
         self._told = threading.Event()
         self._repeated = 0
@@ -136,6 +137,12 @@ class BrowserDevice:
     def close(self) -> None:
         """Nothing was left in the browser but its number."""
 
+    def fail(self, reason: str) -> None:
+        """Says why the page cannot answer any more; who waits for it gets that as a DeviceError."""
+        with self._changed:
+            self._failure = reason
+            self._changed.notify_all()
+
     # What the page asks
 
     def hello(self, posted: Posted) -> dict[str, Any]:
@@ -203,10 +210,16 @@ class BrowserDevice:
             self._told.set()
 
     def _ask(self, job: dict[str, Any]) -> Posted:
-        """Puts a job up and waits for its answer."""
+        """Puts a job up and waits for its answer.
+
+        Raises:
+          DeviceError: there will be none.
+        """
         with self._changed:
             self._put(job)
             while self._answer is None:
+                if self._failure:
+                    raise DeviceError(self._failure)
                 self._changed.wait()
             answer, self._answer = self._answer, None
             return answer

@@ -126,6 +126,14 @@ def test_a_file_that_fails_in_its_turn_ends_the_measurement(device, token, turn)
     assert str(turn()) == 'a.tflite: out of memory'
 
 
+def test_who_waits_is_told_that_no_answer_will_come(device, token, turn):
+    next_job(device, token)
+    device.fail('a.tflite is gone')
+    assert str(turn()) == 'a.tflite is gone'
+    with pytest.raises(DeviceError, match=r'^a\.tflite is gone$'):
+        device.refusals([CASE], threads=1)
+
+
 def test_repeated_turns_are_told(device, token, turn):
     assert device.warnings == []
     job = next_job(device, token)
