@@ -218,6 +218,7 @@ def recipe_step(
         epsilon=config.optimizer.epsilon,
         use_ema=True,
         ema_momentum=config.ema.decay,
+        ema_overwrite_frequency=None,  # RMSprop's own default puts averages in place of weights
     )
     targets = tf.one_hot(labels, model.output_shape[-1])
     kernels = [layer.kernel for layer in model.layers if type(layer) is tf_keras.layers.Conv2D]

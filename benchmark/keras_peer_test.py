@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 
@@ -39,7 +40,7 @@ def test_an_epoch_has_every_example_once_in_another_order_each_time(source, kind
     batches = keras_peer.train_batches(source.train, 32, batch_size=4, seed=0)
     labels = [label.numpy().tolist() for _, label in batches.take(4 * 3)]
     assert [len(batch) for batch in labels] == [4, 4, 2] * 4
-    epochs = [sum(labels[i : i + 3], []) for i in range(0, len(labels), 3)]
+    epochs = [[*itertools.chain(*labels[i : i + 3])] for i in range(0, len(labels), 3)]
     assert all(sorted(epoch) == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2] for epoch in epochs)
     assert len(set(map(tuple, epochs))) > 1
 
@@ -116,12 +117,57 @@ def test_a_step_of_a_recipe_adds_weight_decay_to_the_loss():
     assert with_decay == pytest.approx(without + 0.5 * 0.5 * 6 * 0.3**2)  # ½·Σw² of six kernels
 
 
-def _losses(steps, decay):
-    """Of a plain step, or of the recipe's with a weight decay, on a batch of two classes."""
+def test_a_step_of_a_recipe_smooths_labels():
     import tensorflow as tf
+
+    plain, recipe = (_losses(steps=1, decay=decay)[0] for decay in (None, 0.0))
+    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
+    logits = _model()(images)
+    shares = tf.one_hot([0, 1] * 4, 2) * 0.9 + 0.1 / 2  # of two classes
+    smoothed = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(shares, logits))
+    assert recipe == pytest.approx(float(smoothed), rel=1e-5)
+    assert abs(recipe - plain) > 1e-4
+
+
+def test_a_step_of_a_recipe_averages_weights_and_leaves_them_alone(monkeypatch):
     import tf_keras
 
+    made, make = [], tf_keras.optimizers.RMSprop
+
+    def remember(*arguments, **options):
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(tf_keras.optimizers, 'RMSprop', remember)
+    model = _model()
+    _losses(steps=100, decay=0.0, model=model)
+    (optimizer,) = made
+    averages = optimizer._model_variables_moving_average
+    assert len(averages) == len(model.trainable_variables) == 4
+    for average, weights in zip(averages, model.trainable_variables, strict=True):
+        assert np.abs(average.numpy()).max() > 0
+        assert np.abs(average.numpy() - weights.numpy()).max() > 1e-3
+
+
+def _losses(steps, decay, model=None):
+    """Of a plain step, or of the recipe's with a weight decay, on a batch of two classes."""
+    import tensorflow as tf
+
     config = base.get_config()
+    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
+    step = (model or _model(), images, tf.constant([0, 1] * 4, tf.int64))
+    if decay is None:
+        take = keras_peer.plain_step(*step)
+    else:
+        config.train.weight_decay = decay
+        take = keras_peer.recipe_step(*step, config)
+    return [take() for _ in range(steps)]
+
+
+def _model():
+    """Always the same weights."""
+    import tf_keras
+
     tf_keras.utils.set_random_seed(0)
     layers = [
         tf_keras.Input((4, 4, 3)),
@@ -129,14 +175,7 @@ def _losses(steps, decay):
         tf_keras.layers.Flatten(),
         tf_keras.layers.Dense(2),
     ]
-    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
-    step = (tf_keras.Sequential(layers), images, tf.constant([0, 1] * 4, tf.int64))
-    if decay is None:
-        take = keras_peer.plain_step(*step)
-    else:
-        config.train.weight_decay = decay
-        take = keras_peer.recipe_step(*step, config)
-    return [take() for _ in range(steps)]
+    return tf_keras.Sequential(layers)
 
 
 @pytest.mark.slow
