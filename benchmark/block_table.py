@@ -27,7 +27,7 @@ from benchmark.blocks.block_report import (
 from benchmark.blocks.latency_table import Row, Way, check_same_way, read_rows, write_table
 from benchmark.blocks.parts import FORMS, SCHEMES, Network, Part, overhead, part_of
 from benchmark.device import Case, Device
-from benchmark.journal import Journal, interrupted
+from benchmark.journal import Journal, interrupted, open_alone
 from benchmark.latency import Latency
 from benchmark.measuring_flags import (
     define_device_flags,
@@ -139,13 +139,13 @@ def run(
 
     Raises:
       DeviceError: the device failed; the same call goes on with what was measured.
-      ValueError: a table that is there already cannot be read, or was measured in another way; or
-        interrupted.
+      ValueError: a table that is there already, or is when all is measured, cannot be read, or was
+        measured in another way; or interrupted. What was measured stays in the journal.
     """
     table = output / TABLE
-    rows = read_rows(table) if table.exists() else []  # a bad one is found before the measuring
     way = Way.of(protocol.threads, device.settings())
-    check_same_way(table, rows, device.name, way)
+    # A bad one is found before the measuring.
+    check_same_way(table, _rows_of(table), device.name, way)
     cases = build_cases(networks, parts, output / 'blocks')
     journal_path = output / f'{device.name}.jsonl'
     with Journal(journal_path, session.header(device, cases, protocol)) as journal:
@@ -155,8 +155,8 @@ def run(
             raise interrupted(journal) from None
         by_name = {latency.model: latency for latency in measured}
         network_keys = {network.key for network in networks}
-        rows += [_row(device.name, way, x) for x in measured if x.model not in network_keys]
-        write_table(table, rows)
+        rows = [_row(device.name, way, x) for x in measured if x.model not in network_keys]
+        _add_rows(table, rows)
         said = [f'latency table: {table}']
         if networks:
             results = [_measured(network, by_name) for network in networks]
@@ -209,6 +209,20 @@ def _measured(network: Network, latencies: dict[str, Latency]) -> MeasuredNetwor
         {name: latencies[part.key] for name, part in network.parts.items()},
         latencies[overhead(network.scheme).key].median_ms,
     )
+
+
+def _rows_of(table: Path) -> list[Row]:
+    return read_rows(table) if table.exists() else []
+
+
+def _add_rows(table: Path, rows: Sequence[Row]) -> None:
+    """Adds rows to those that are there now: another command may have added some meanwhile."""
+    lock = table.with_name(f'{table.name}.lock')
+    with open_alone(lock, wait=True):
+        try:
+            write_table(table, [*_rows_of(table), *rows])
+        finally:
+            lock.unlink()
 
 
 def _row(device: str, way: Way, latency: Latency) -> Row:

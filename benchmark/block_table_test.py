@@ -123,6 +123,51 @@ def test_single_parts_are_added_to_the_table(built, tiny_networks, tiny_spec):
     assert 'report' not in said
 
 
+def test_rows_that_another_command_adds_meanwhile_stay(built, tiny_networks, tmp_path):
+    output, _, _ = built
+    (tmp_path / 'blocks').symlink_to(output / 'blocks')  # built once
+    stem, last = (tiny_networks[0].parts[name] for name in ('stem', 'last'))
+
+    class Other(FakeDevice):
+        """While it measures, another phone's command begins and ends."""
+
+        def turn(self, case, **options):
+            if not self.turns:
+                other = FakeDevice()
+                other.name = 'other'
+                block_table.run(other, [], [last], PROTOCOL, tmp_path)
+            return super().turn(case, **options)
+
+    block_table.run(Other(), [], [stem], PROTOCOL, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {'blocks', 'latency_table.csv'}
+    parts = {
+        name: read_table(tmp_path / 'latency_table.csv', name).rows for name in ('fake', 'other')
+    }
+    assert parts['fake'].keys() == {stem, overhead('float32')}
+    assert parts['other'].keys() == {last, overhead('float32')}
+
+
+def test_rows_of_another_way_that_came_meanwhile_keep_the_journal(built, tiny_networks, tmp_path):
+    output, _, _ = built
+    (tmp_path / 'blocks').symlink_to(output / 'blocks')
+    stem = tiny_networks[0].parts['stem']
+    block_table.run(FakeDevice(), [], [stem], PROTOCOL, tmp_path)
+    of_one_thread = (tmp_path / 'latency_table.csv').read_bytes()
+    (tmp_path / 'latency_table.csv').unlink()
+
+    class Other(FakeDevice):
+        def turn(self, case, **options):
+            (tmp_path / 'latency_table.csv').write_bytes(of_one_thread)
+            return super().turn(case, **options)
+
+    two_threads = Protocol(threads=2, rounds=2, runs_per_round=2, warmup_runs=1)
+    with pytest.raises(ValueError, match=r'would hold rows of fake with 1 thread .* 2 threads'):
+        block_table.run(Other(), [], [stem], two_threads, tmp_path)
+    assert (tmp_path / 'latency_table.csv').read_bytes() == of_one_thread
+    assert (tmp_path / 'fake.jsonl').exists()
+    assert not (tmp_path / 'latency_table.csv.lock').exists()
+
+
 def test_a_table_of_another_way_is_refused_before_the_measuring(built, tiny_networks):
     output, _, _ = built
     before, device = (output / 'latency_table.csv').read_bytes(), FakeDevice()

@@ -134,7 +134,8 @@ def _load(case: Case, threads: int) -> Callable[[], object]:
 def set_inputs(interpreter: Any) -> None:
     """Allocates a LiteRT interpreter with unknown dimensions set to 1, fills its inputs.
 
-    Floats are uniform in [-1, 1], uint8 and int8 over their whole range, from a fixed seed.
+    Floats are uniform in [-1, 1], uint8, int8 and int16 over their whole range, from a fixed seed;
+    other integers, which are places in something, are 0.
 
     Raises:
         ValueError: an input of another dtype.
@@ -149,9 +150,11 @@ def set_inputs(interpreter: Any) -> None:
         dtype, shape = np.dtype(detail['dtype']), detail['shape']
         if dtype.kind == 'f':
             values = rng.uniform(-1, 1, shape).astype(dtype)
-        elif dtype in (np.uint8, np.int8):
+        elif dtype in (np.uint8, np.int8, np.int16):
             limits = np.iinfo(dtype)
             values = rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+        elif dtype.kind in 'iub':
+            values = np.zeros(shape, dtype)
         else:
             raise ValueError(f'input {detail["name"]!r} is {dtype}, whose valid range is unknown')
         interpreter.set_tensor(detail['index'], values)

@@ -5,6 +5,7 @@ that continue it, begins with a line of facts; then every line holds one turn, o
 to warn of so far.
 """
 
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -22,6 +23,7 @@ from benchmark.latency import Turn
 class _Session:
     facts: dict[str, Any]
     warnings: list[str] = dataclasses.field(default_factory=list)
+    rounds: set[int] = dataclasses.field(default_factory=set)  # of its turns
 
 
 class Journal:
@@ -46,7 +48,13 @@ class Journal:
         self.turns: dict[tuple[int, str], Turn] = {}
         self._sessions: list[_Session] = []
         self._is_begun = False
-        self._file = _open_alone(self.path)
+        try:
+            self._file = open_alone(self.path)
+        except BlockingIOError:
+            raise ValueError(
+                f'another measurement is writing {path}; wait for its end, or choose another '
+                '--output'
+            ) from None
         try:
             header = json.loads(json.dumps(header))  # tuples as the lists that come back
             self._size = self._read(header)
@@ -86,8 +94,15 @@ class Journal:
 
     @property
     def warnings(self) -> list[str]:
-        """Of all sessions, each once."""
-        return list(dict.fromkeys(text for each in self._sessions for text in each.warnings))
+        """Of all sessions, each once; and which rounds were cut, as ratios are formed inside rounds."""
+        told = list(dict.fromkeys(text for each in self._sessions for text in each.warnings))
+        sessions_of = collections.Counter(n for each in self._sessions for n in each.rounds)
+        if cut := sorted(n + 1 for n, sessions in sessions_of.items() if sessions > 1):
+            told.append(
+                f'interrupted in round {", ".join(map(str, cut))}: its ratios divide times of '
+                'different sessions'
+            )
+        return told
 
     @property
     def kept(self) -> str:
@@ -113,6 +128,7 @@ class Journal:
             {'round': round_index, 'name': name, 'time': now, 'turn': dataclasses.asdict(turn)}
         )
         self.turns[round_index, name] = turn
+        self._sessions[-1].rounds.add(round_index)
 
     def warn(self, warnings: list[str]) -> None:
         """Keeps all that this session has to warn of so far; nothing before it has begun."""
@@ -152,7 +168,7 @@ class Journal:
         try:
             found, *entries = [json.loads(line) for line in lines]
             turns = {(e['round'], e['name']): Turn(**e['turn']) for e in entries if 'turn' in e}
-            sessions = _sessions([entry for entry in entries if 'turn' not in entry])
+            sessions = _sessions(entries)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(
                 f'{self.path} is no journal of a measurement ({error!r}); remove it, or choose '
@@ -175,23 +191,29 @@ def interrupted(*journals: Journal) -> ValueError:
     return ValueError('; '.join(['interrupted', *(each.kept for each in journals if each.kept)]))
 
 
-def _open_alone(path: Path) -> BinaryIO:
-    """Opens a file, kept from other processes until it is closed."""
+def open_alone(path: Path, *, wait: bool = False) -> BinaryIO:
+    """Opens a file to append to, kept from others who open it so until it is closed or removed.
+
+    Args:
+      path: of the file; its folder is there.
+      wait: until others have closed it.
+
+    Raises:
+      BlockingIOError: another one has it, and nobody waits.
+      OSError: it cannot be opened.
+    """
     while True:
         file: BinaryIO = path.open('ab', buffering=0)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it before may have removed it after we opened it.
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return file
-        except BlockingIOError:
-            file.close()
-            raise ValueError(
-                f'another measurement is writing {path}; wait for its end, or choose another '
-                '--output'
-            ) from None
         except FileNotFoundError:
             pass
+        except BaseException:
+            file.close()
+            raise
         file.close()
 
 
@@ -200,6 +222,8 @@ def _sessions(entries: list[Any]) -> list[_Session]:
     for entry in entries:
         if 'facts' in entry:
             sessions.append(_Session(dict(entry['facts'])))
+        elif 'turn' in entry:
+            sessions[-1].rounds.add(entry['round'])
         else:
             sessions[-1].warnings = [str(text) for text in entry['warnings']]
     return sessions

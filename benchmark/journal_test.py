@@ -1,8 +1,9 @@
 import resource
+import threading
 
 import pytest
 
-from benchmark.journal import Journal
+from benchmark.journal import Journal, open_alone
 from benchmark.latency import turn_of
 
 HEADER = {'device': 'host', 'files': [('a', 'ab')], 'protocol': {'rounds': 2}}
@@ -62,6 +63,28 @@ def test_a_journal_without_turns_makes_way_and_is_not_left_behind(path):
 def test_of_files_only_that_they_differ_is_told(path):
     with pytest.raises(ValueError, match=r'differs in files; give'):
         Journal(path, {**HEADER, 'files': [('b', 'ab')]})
+
+
+def test_who_waits_for_a_file_gets_it_when_it_is_closed_or_removed(path):
+    told = []
+
+    def wait():
+        with open_alone(path, wait=True) as file:
+            told.append('second')
+            file.write(b'2')
+
+    with open_alone(path) as first:
+        with pytest.raises(BlockingIOError):
+            open_alone(path)
+        second = threading.Thread(target=wait)
+        second.start()
+        second.join(0.2)  # it would be through by now
+        told.append('first')
+        first.write(b'1')
+        path.unlink()
+    second.join()
+    assert told == ['first', 'second']
+    assert path.read_bytes() == b'2'
 
 
 def test_two_measurements_do_not_write_one_journal(path):

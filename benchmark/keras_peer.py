@@ -12,6 +12,7 @@ for a few thousand steps: such a run evaluates at chance. --batch_norm_momentum=
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,12 @@ def fit(
         metrics=['accuracy'],
     )
     began = time.monotonic()
-    model.fit(train_epoch(source.train, resolution, batch_size, seed), epochs=epochs, verbose=2)
+    model.fit(
+        train_batches(source.train, resolution, batch_size, seed),
+        steps_per_epoch=math.ceil(source.train.num_examples / batch_size),
+        epochs=epochs,
+        verbose=2,
+    )
     seconds = time.monotonic() - began
     loss, top1 = model.evaluate(whole_images(source.val, resolution, batch_size), verbose=0)
     return {
@@ -119,17 +125,22 @@ def fit(
     }
 
 
-def train_epoch(split: 'Split', resolution: int, batch_size: int, seed: int) -> 'tf.data.Dataset':
-    """Every example once, in another order each time it is iterated; half of them flipped."""
+def train_batches(split: 'Split', resolution: int, batch_size: int, seed: int) -> 'tf.data.Dataset':
+    """Endless: each epoch has every example once, in another order; half of them flipped.
+
+    The last batch of an epoch holds what is left. Read by one iterator: a new one begins with the
+    first epoch again.
+    """
     import tensorflow as tf
 
     decode = functools.partial(_decode_whole, resolution=resolution)
+    whole, rest = divmod(split.num_examples, batch_size)
     return (
         split.shuffled(seed, 0)
-        .take(split.num_examples)
         .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
         .map(_flip, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
+        .rebatch([batch_size] * whole + [rest] * (rest > 0))
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -207,6 +218,7 @@ def recipe_step(
         epsilon=config.optimizer.epsilon,
         use_ema=True,
         ema_momentum=config.ema.decay,
+        ema_overwrite_frequency=None,  # RMSprop's own default puts averages in place of weights
     )
     targets = tf.one_hot(labels, model.output_shape[-1])
     kernels = [layer.kernel for layer in model.layers if type(layer) is tf_keras.layers.Conv2D]

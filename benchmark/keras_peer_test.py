@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 
@@ -32,11 +33,49 @@ def test_evaluation_sees_every_whole_image_once_in_order(source):
     np.testing.assert_array_equal(images.mean(axis=(1, 2)).argmax(axis=-1), 2 - labels)
 
 
-def test_an_epoch_has_every_example_once_in_another_order_each_time(source):
-    dataset = keras_peer.train_epoch(source.train, 32, batch_size=1, seed=0)
-    epochs = [[int(label[0]) for _, label in dataset] for _ in range(4)]
-    assert all(sorted(labels) == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2] for labels in epochs)
+@pytest.mark.parametrize('kind', ['folder', 'stream'])
+def test_an_epoch_has_every_example_once_in_another_order_each_time(source, kind, tmp_path):
+    if kind == 'stream':
+        source = as_shards(source, tmp_path)
+    batches = keras_peer.train_batches(source.train, 32, batch_size=4, seed=0)
+    labels = [label.numpy().tolist() for _, label in batches.take(4 * 3)]
+    assert [len(batch) for batch in labels] == [4, 4, 2] * 4
+    epochs = [[*itertools.chain(*labels[i : i + 3])] for i in range(0, len(labels), 3)]
+    assert all(sorted(epoch) == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2] for epoch in epochs)
     assert len(set(map(tuple, epochs))) > 1
+
+
+def as_shards(source, folder):
+    """The same images as a stream, whose order is a function of seed and epoch."""
+    from train.data.shards import write_shards
+    from train.data.source import open_source
+
+    write_shards(source, str(folder), num_shards=2, writers=1)
+    config = base.get_config()
+    config.data.dataset = f'tfrecord:{folder}'
+    return open_source(config.data)
+
+
+def test_training_goes_on_with_the_next_epoch(source, tmp_path, monkeypatch):
+    import tensorflow as tf
+    import tf_keras
+
+    from train.data import source as sources
+
+    seen = []
+
+    class Model(tf_keras.Sequential):
+        def train_step(self, batch):
+            tf.py_function(lambda labels: seen.append(labels.numpy().tolist()), [batch[1]], [])
+            return super().train_step(batch)
+
+    stream = as_shards(source, tmp_path)
+    monkeypatch.setattr(sources, 'open_source', lambda _: stream)
+    layers = [tf_keras.layers.Flatten(), tf_keras.layers.Dense(3)]
+    monkeypatch.setattr(keras_peer, 'make_peer', lambda *_: Model(layers))
+    keras_peer.fit('of the test', resolution=32, epochs=3, batch_size=10)
+    assert [sorted(labels) for labels in seen] == [[0, 0, 0, 0, 1, 1, 1, 2, 2, 2]] * 3
+    assert len(set(map(tuple, seen))) > 1
 
 
 def test_an_epoch_flips_about_half_of_the_images(source):
@@ -45,7 +84,7 @@ def test_an_epoch_flips_about_half_of_the_images(source):
     tf_keras.utils.set_random_seed(0)
     whole = [image for batch, _ in keras_peer.whole_images(source.train, 32, 10) for image in batch]
     flipped = 0
-    for batch, _ in keras_peer.train_epoch(source.train, 32, batch_size=10, seed=0).repeat(4):
+    for batch, _ in keras_peer.train_batches(source.train, 32, batch_size=10, seed=0).take(4):
         for image in batch.numpy():
             near = [np.abs(image - other).max() < 1e-5 for other in whole]
             mirrored = [np.abs(image[:, ::-1] - other).max() < 1e-5 for other in whole]
@@ -78,12 +117,57 @@ def test_a_step_of_a_recipe_adds_weight_decay_to_the_loss():
     assert with_decay == pytest.approx(without + 0.5 * 0.5 * 6 * 0.3**2)  # ½·Σw² of six kernels
 
 
-def _losses(steps, decay):
-    """Of a plain step, or of the recipe's with a weight decay, on a batch of two classes."""
+def test_a_step_of_a_recipe_smooths_labels():
     import tensorflow as tf
+
+    plain, recipe = (_losses(steps=1, decay=decay)[0] for decay in (None, 0.0))
+    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
+    logits = _model()(images)
+    shares = tf.one_hot([0, 1] * 4, 2) * 0.9 + 0.1 / 2  # of two classes
+    smoothed = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(shares, logits))
+    assert recipe == pytest.approx(float(smoothed), rel=1e-5)
+    assert abs(recipe - plain) > 1e-4
+
+
+def test_a_step_of_a_recipe_averages_weights_and_leaves_them_alone(monkeypatch):
     import tf_keras
 
+    made, make = [], tf_keras.optimizers.RMSprop
+
+    def remember(*arguments, **options):
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(tf_keras.optimizers, 'RMSprop', remember)
+    model = _model()
+    _losses(steps=100, decay=0.0, model=model)
+    (optimizer,) = made
+    averages = optimizer._model_variables_moving_average
+    assert len(averages) == len(model.trainable_variables) == 4
+    for average, weights in zip(averages, model.trainable_variables, strict=True):
+        assert np.abs(average.numpy()).max() > 0
+        assert np.abs(average.numpy() - weights.numpy()).max() > 1e-3
+
+
+def _losses(steps, decay, model=None):
+    """Of a plain step, or of the recipe's with a weight decay, on a batch of two classes."""
+    import tensorflow as tf
+
     config = base.get_config()
+    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
+    step = (model or _model(), images, tf.constant([0, 1] * 4, tf.int64))
+    if decay is None:
+        take = keras_peer.plain_step(*step)
+    else:
+        config.train.weight_decay = decay
+        take = keras_peer.recipe_step(*step, config)
+    return [take() for _ in range(steps)]
+
+
+def _model():
+    """Always the same weights."""
+    import tf_keras
+
     tf_keras.utils.set_random_seed(0)
     layers = [
         tf_keras.Input((4, 4, 3)),
@@ -91,14 +175,7 @@ def _losses(steps, decay):
         tf_keras.layers.Flatten(),
         tf_keras.layers.Dense(2),
     ]
-    images = tf.random.stateless_uniform((8, 4, 4, 3), seed=(0, 0))
-    step = (tf_keras.Sequential(layers), images, tf.constant([0, 1] * 4, tf.int64))
-    if decay is None:
-        take = keras_peer.plain_step(*step)
-    else:
-        config.train.weight_decay = decay
-        take = keras_peer.recipe_step(*step, config)
-    return [take() for _ in range(steps)]
+    return tf_keras.Sequential(layers)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ each device's own (`host.py`, `phone.py`, a browser's page); what follows from t
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -249,7 +250,8 @@ def _median_interval(values: np.ndarray) -> tuple[float | None, float | None]:
     draws = np.random.default_rng(_BOOTSTRAP_SEED).choice(values, (_BOOTSTRAP_DRAWS, count))
     low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5]).tolist()
     # The k-th lowest lies above the median when fewer than k of the values lie below it.
-    tails = np.cumsum([math.comb(count, below) for below in range(count)]) / 2**count
-    k = int(np.sum(tails <= 0.025))
+    # In Python's own integers: 64 rounds overflow those of NumPy.
+    below = itertools.accumulate(math.comb(count, below) for below in range(count))
+    k = sum(ways / 2**count <= 0.025 for ways in below)
     ordered = np.sort(values)
     return min(low, float(ordered[k - 1])), max(high, float(ordered[count - k]))

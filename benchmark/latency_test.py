@@ -109,6 +109,15 @@ def test_ratio_interval_covers_the_noise_and_is_the_same_each_time():
     assert [ratio] == lat.ratios(pair)
 
 
+@pytest.mark.parametrize(
+    ('rounds', 'low', 'high'), [(63, 24, 40), (64, 24, 41), (65, 25, 41), (66, 25, 42)]
+)
+def test_the_interval_of_many_rounds_is_as_wide_as_the_order_tells(rounds, low, high):
+    per_round = np.arange(1.0, rounds + 1)  # its k-th lowest is k
+    (ratio,) = lat.ratios([latency('a', np.ones(rounds)), latency('b', per_round)])
+    assert (ratio.low, ratio.high) == (low, high)
+
+
 def test_few_rounds_give_no_interval():
     (five,) = lat.ratios([latency('a', [1] * 5), latency('b', [2, 3, 4, 5, 6])])
     assert five == Ratio('b', 'a', 4.0, None, None)

@@ -11,10 +11,11 @@ goes on with the rest.
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -33,6 +34,8 @@ from benchmark.stop import Stop
 from train import cli
 
 FLAGS = flags.FLAGS
+_Item = TypeVar('_Item')
+_Result = TypeVar('_Result')
 
 
 def define_flags() -> None:
@@ -69,8 +72,8 @@ def report(
 ) -> None:
     """Measures on every device at once, prints a table each, writes `output`; closes the devices.
 
-    With `profile` each file's blocks and ops are measured, too; a table and bars of them go beside
-    `output`. `stop` is what the devices wait with; Ctrl-C sets it.
+    With `profile` each file's blocks and ops are measured then, too; a table and bars of them go beside
+    `output`, a profile that fails is a warning. `stop` is what the devices wait with; Ctrl-C sets it.
 
     Raises:
       ValueError: a card is not JSON, or a journal is of another measurement; or a device failed: then
@@ -92,6 +95,9 @@ def report(
                 print(f'{end.name}\n{latency.table(end.latencies)}')
                 print(''.join(f'warning: {warning}\n' for warning in end.warnings), end='')
             print(f'written to {output}')
+        if profile:
+            measured = [isinstance(end, Measured) for end in ends]
+            bench.profile(list(itertools.compress(devices, measured)), journals)
         if failures := [str(end) for end in ends if isinstance(end, DeviceError)]:
             # Every journal stays, so that the same command ends with the figures of all devices.
             raise ValueError('; '.join(failures))
@@ -137,16 +143,33 @@ class Bench:
     ) -> list[Measured | DeviceError]:
         """The figures of each device, or why it has none; a thread each.
 
-        A failing device does not stop the others. Ctrl-C stops all, each after its run.
+        A failing device does not stop the others. Ctrl-C stops all, each after its run. Devices are
+        closed, but for those that are left to profile.
 
         Raises:
           ValueError: interrupted; it tells where the turns are.
         """
-        with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
-            futures = [
-                pool.submit(self._measure_one, *pair)
-                for pair in zip(devices, journals, strict=True)
-            ]
+        pairs = list(zip(devices, journals, strict=True))
+        return self._on_each(lambda pair: self._measure_one(*pair), pairs, journals)
+
+    def profile(self, devices: Sequence[Device], journals: Sequence[Journal]) -> None:
+        """Writes the profiles of devices that have measured, a thread each, and closes them.
+
+        A profile that fails is a warning: the figures are written.
+
+        Raises:
+          ValueError: interrupted; it tells where the turns are.
+        """
+        self._on_each(self._profile_one, devices, journals)
+
+    def _on_each(
+        self, call: Callable[[_Item], _Result], items: Sequence[_Item], journals: Sequence[Journal]
+    ) -> list[_Result]:
+        """Calls at once, a thread each; Ctrl-C stops all."""
+        if not items:
+            return []
+        with concurrent.futures.ThreadPoolExecutor(len(items)) as pool:
+            futures = [pool.submit(call, item) for item in items]
             try:
                 return [future.result() for future in futures]
             except BaseException as error:  # Ctrl-C, or a bug
@@ -159,19 +182,20 @@ class Bench:
         raise interrupted(*journals)
 
     def _measure_one(self, device: Device, journal: Journal) -> Measured | DeviceError:
-        def progress(done: int, turns: int) -> None:
-            self._stop.check()
-            _show_progress(device, done, turns)
-
+        is_measured = False
         try:
             try:
                 latencies = session.measure(
-                    device, self._cases, self._protocol, journal=journal, progress=progress
+                    device,
+                    self._cases,
+                    self._protocol,
+                    journal=journal,
+                    progress=self._progress_of(device),
                 )
-                if self._profile:
-                    self._print_profiles(device, progress)
+                is_measured = True
             finally:
-                device.close()
+                if not (is_measured and self._profile):
+                    device.close()
                 journal.warn(device.warnings)
             return Measured(device.name, journal.facts, journal.warnings, latencies)
         except (ValueError, OSError) as error:
@@ -181,11 +205,26 @@ class Bench:
             )
             return DeviceError(f'{device.name}: {error}{kept}')
 
-    def _print_profiles(self, device: Device, progress: session.Progress) -> None:
+    def _profile_one(self, device: Device) -> None:
         from benchmark.profiles import write_profiles  # which needs matplotlib
 
-        for path in write_profiles(device, self._cases, self._protocol, self._output, progress):
-            print(f'profile: {path}')
+        told = list(device.warnings)
+        progress = self._progress_of(device)
+        try:
+            for path in write_profiles(device, self._cases, self._protocol, self._output, progress):
+                print(f'profile: {path}')
+        finally:
+            device.close()
+            for text in device.warnings:
+                if text not in told:  # the results have the others
+                    print(f'warning: {device.name}: {text}', file=sys.stderr)
+
+    def _progress_of(self, device: Device) -> session.Progress:
+        def progress(done: int, turns: int) -> None:
+            self._stop.check()
+            _show_progress(device, done, turns)
+
+        return progress
 
 
 def check_output(output: Path, files: Sequence[Path]) -> None:

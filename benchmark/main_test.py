@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from benchmark import main, session
+from benchmark import main, profiles, session
 from benchmark.device import DeviceError
 from benchmark.latency import turn_of
 from benchmark.session import Protocol, cases_of
@@ -145,6 +145,42 @@ def test_an_interruption_stops_every_device_after_its_turn(cases, tmp_path):
     assert [file.name for file in tmp_path.glob('results*')] == ['results.json.p2.jsonl']
     assert other.closed
     assert other.lasts > 0
+
+
+@pytest.fixture
+def profiled(monkeypatch, tmp_path):
+    """Devices that were profiled, each with whether it was open and the figures were written."""
+    seen = {}
+
+    def write_profiles(device, cases, protocol, output, progress):
+        seen[device.name] = (not device.closed, output.exists())
+        device.warnings = [*device.warnings, 'ran hot']
+        if device.name == 'stopped':
+            raise KeyboardInterrupt
+        return [tmp_path / 'table.md']
+
+    monkeypatch.setattr(profiles, 'write_profiles', write_profiles)
+    return seen
+
+
+def test_figures_are_written_before_the_profiles(cases, tmp_path, profiled, capsys):
+    output, device, lost = tmp_path / 'results.json', FakeDevice('p1'), FakeDevice('p2', lasts=3)
+    with pytest.raises(ValueError, match=r'^p2: unplugged'):
+        main.report([lost, device], cases, PROTOCOL, output, profile=True)
+    assert profiled == {'p1': (True, True)}
+    assert device.closed
+    printed = capsys.readouterr()
+    assert f'profile: {tmp_path / "table.md"}\n' in printed.out
+    assert printed.err == 'warning: p1: ran hot\n'
+
+
+def test_an_interrupted_profile_leaves_the_figures(cases, tmp_path, profiled):
+    output, device = tmp_path / 'results.json', FakeDevice('stopped')
+    with pytest.raises(ValueError, match=r'^interrupted; 4 turns are kept in .*, the same command'):
+        main.report([device], cases, PROTOCOL, output, profile=True)
+    (entry,) = json.loads(output.read_text())['devices']
+    assert [model['runs'] for model in entry['models']] == [6, 6]
+    assert device.closed
 
 
 @pytest.mark.parametrize('name', ['a.tflite', 'a.json'])

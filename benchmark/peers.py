@@ -23,7 +23,7 @@ import dataclasses
 import datetime
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    """Reads the flags, compares, prints the rows as they come and writes the JSON."""
+    """Reads the flags, compares, prints and writes the rows as they come."""
     parts, output = check_parts(FLAGS.only), Path(FLAGS.output)
     check_output(output, [])  # before the minutes of measuring
     cli.import_tensorflow()
@@ -109,12 +109,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in parts:
             print(f'{part} …', flush=True)  # minutes may pass before its first row
-            for row in _compare(part, folder):
-                print(row, flush=True)
-                key = 'files' if isinstance(row, FileRow) else part
-                document.setdefault(key, []).append(dataclasses.asdict(row))
-    write_json(output, document)
+            keep(output, document, part, _compare(part, folder))
     print(f'written to {output}')
+
+
+def keep(
+    output: Path, document: dict[str, Any], part: str, rows: Iterable[Row | Versus | FileRow]
+) -> None:
+    """Prints the rows of a part and adds them to the JSON; each is on the disk before the next."""
+    for row in rows:
+        print(row, flush=True)
+        key = 'files' if isinstance(row, FileRow) else part
+        document.setdefault(key, []).append(dataclasses.asdict(row))
+        write_json(output, document)
 
 
 def _compare(part: str, folder: str) -> Iterator[Row | Versus | FileRow]:

@@ -6,6 +6,7 @@ import pytest
 
 import mobilenet_v3
 from benchmark import keras_peer, peers
+from benchmark.peer_row import make_row
 
 TINY = peers.Setting('small_1024', 'MobileNetV3Small', resolution=32, batch_size=2)
 
@@ -64,6 +65,20 @@ def test_the_command_measures_prints_and_writes(run_python, tmp_path):
         'pipeline 96², batch 64',
     ]
     assert all(row['what'] in result.stdout and row['ratio'] > 0 for row in rows)
+
+
+def test_a_row_is_on_the_disk_before_the_next_is_measured(tmp_path, capsys):
+    def rows():
+        yield make_row('first', np.ones((2, 3)), 2 * np.ones((2, 3)), 1)
+        raise ValueError('no memory')
+
+    output, document = tmp_path / 'bench.json', {'host': 'of the test', 'steps': [1]}
+    with pytest.raises(ValueError, match='no memory'):
+        peers.keep(output, document, 'pipeline', rows())
+    written = json.loads(output.read_text())
+    assert (written['host'], written['steps']) == ('of the test', [1])
+    assert [(row['what'], row['ratio']) for row in written['pipeline']] == [('first', 2.0)]
+    assert 'first' in capsys.readouterr().out
 
 
 # What is compared

@@ -36,14 +36,15 @@ def write_profiles(
       progress: as of `benchmark.session.measure`.
 
     Returns:
-      The tables, each with a picture of the same name.
+      The tables, each with a picture of the same name, of all files but those that are warned of.
     """
     written = []
     for number, case in enumerate(cases, 1):
-        profiles = {'': profile_file(device, case, protocol, progress=progress)}
-        told = _told_by(device, case, protocol, profiles[''].whole_ms)
-        if told is not None:
-            profiles['.tool'] = told
+        try:
+            profiles = _profiles_of(device, case, protocol, progress)
+        except (ValueError, OSError) as error:
+            print(f'warning: {device.name}: no profile of {case.name}: {error}', file=sys.stderr)
+            continue
         for suffix, profile in profiles.items():
             # Numbered, as files of two folders may have one name.
             stem = f'{output}.{device.name}.{number}.{case.file.stem}{suffix}'
@@ -52,6 +53,15 @@ def write_profiles(
             plot_profile(f'{stem}.png', profile)
             written.append(Path(f'{stem}.md'))
     return written
+
+
+def _profiles_of(
+    device: Device, case: Case, protocol: Protocol, progress: Progress | None
+) -> dict[str, Profile]:
+    """Ours and, where the device has one, its tool's, by what their files' names end with."""
+    ours = profile_file(device, case, protocol, progress=progress)
+    told = _told_by(device, case, protocol, ours.whole_ms)
+    return {'': ours} if told is None else {'': ours, '.tool': told}
 
 
 def _told_by(device: Device, case: Case, protocol: Protocol, whole_ms: float) -> Profile | None:

@@ -45,6 +45,24 @@ def test_files_of_one_name_get_profiles_of_their_own(cases, tmp_path):
     assert 'bneck_4' in written[0].read_text()
 
 
+def test_a_file_that_cannot_be_profiled_is_a_warning_and_the_others_go_on(cases, tmp_path, capsys):
+    class Failing(FakeDevice):
+        """Cannot run the first piece that it is given."""
+
+        failed = False
+
+        def turn(self, case, **options):
+            if case.name.startswith('op ') and not self.failed:
+                self.failed = True
+                raise DeviceError(f'cannot run {case.name}')
+            return super().turn(case, **options)
+
+    written = write_profiles(Failing(), cases, PROTOCOL, tmp_path / 'results.json')
+    assert [path.name for path in written] == ['results.json.host.2.tiny.md']
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f'warning: host: no profile of {cases[0].name}: cannot run op ')
+
+
 def test_the_words_of_a_phones_tool_stand_beside(cases, tmp_path):
     written = write_profiles(ProfilingDevice(), cases[:1], PROTOCOL, tmp_path / 'r.json')
     assert [path.name for path in written] == [

@@ -31,6 +31,7 @@ _DEVICE: _Members = {
 _MODEL: _Members = {
     'model': _TEXT,
     'sha256': _TEXT,
+    'size_bytes': _COUNT,
     'xnnpack': ((bool,), 'true or false'),
     'p5_ms': _MAYBE_NUMBER,
     'p95_ms': _MAYBE_NUMBER,

@@ -67,6 +67,11 @@ def test_other_files_are_refused(tmp_path, content, reason):
         (('devices', 0, 'models', 0), None, 'a model is None, expected an object'),
         (('devices', 0, 'models', 0, 'sha256'), [], 'sha256 of a model is [], expected a text'),
         (('devices', 0, 'models', 0, 'xnnpack'), 1, 'xnnpack of a model is 1, expected true or fa'),
+        (
+            ('devices', 0, 'models', 0, 'size_bytes'),
+            '9',
+            "size_bytes of a model is '9', expected a w",
+        ),
         (('devices', 0, 'models', 0, 'p5_ms'), 'x', "p5_ms of a model is 'x', expected a number"),
         (('devices', 0, 'models', 0, 'p95_ms'), None, 'a model has one of p5_ms and p95_ms, expe'),
         (('devices', 0, 'models', 0, 'round_medians_ms'), 2, 'round_medians_ms of a model is 2, '),

@@ -108,6 +108,22 @@ def test_what_an_earlier_session_had_to_warn_of_and_told_stays(files, tmp_path):
         assert journal.facts == {'cpu': 'of paper', 'warnings': 2, 'continued': [{'warnings': 3}]}
 
 
+@pytest.mark.parametrize('lasts', [2, 3])
+def test_a_round_that_was_cut_is_told(files, tmp_path, lasts):
+    cases = cases_of(files)
+    header = session.header(FakeDevice(), cases, PROTOCOL)
+    with Journal(tmp_path / 'j', header) as journal, pytest.raises(DeviceError):
+        session.measure(FakeDevice(lasts), cases, PROTOCOL, journal=journal)
+    with Journal(tmp_path / 'j', header) as journal:
+        assert journal.warnings == []  # nothing but its first half is there
+        session.measure(FakeDevice(), cases, PROTOCOL, journal=journal)
+        told = journal.warnings
+    cut = 'interrupted in round 2: its ratios divide times of different sessions'
+    assert told == ([] if lasts == 2 else [cut])
+    with Journal(tmp_path / 'j', header) as journal:
+        assert journal.warnings == told
+
+
 def test_results_lie_beside_journals_of_their_own():
     paths = [session.journal_path(Path(name), FakeDevice()) for name in ('run.a', 'run.b')]
     assert paths == [Path('run.a.fake.jsonl'), Path('run.b.fake.jsonl')]

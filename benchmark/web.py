@@ -93,7 +93,7 @@ def measure(
     try:
         device.wait_for_page()
         print(f'{device.name} measures', flush=True)
-        refusals = device.refusals(cases)
+        refusals = device.refusals(cases, threads=protocol.threads)
         taken = [case for case in cases if case.name not in refusals]
         refused = [f'{name}: left out, because {why}' for name, why in refusals.items()]
         if not taken:

@@ -44,7 +44,7 @@ class Page(threading.Thread):
             answer = {} if job['kind'] in ('wait', 'end') else self.answer(job)
 
     def answer(self, job):
-        about = {'number': job['number'], 'sha256': job['sha256']}
+        about = {'number': job['number'], 'sha256': job['sha256'], 'threads': job['threads']}
         self.turns += job['kind'] == 'turn'
         if job['name'] in self.refuses or self.turns == self.fails_at:
             return {**about, 'refused': True, 'reason': REASON}

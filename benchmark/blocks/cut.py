@@ -61,6 +61,7 @@ class Pieces:
         self._makers = {
             int(t): index for index, op in enumerate(self._graph.operators) for t in op.outputs
         }
+        self._constants = self._find_constants()
         self.ops = self._read_ops()
 
     def _read_ops(self) -> list[Op]:
@@ -82,7 +83,7 @@ class Pieces:
     @property
     def computing(self) -> list[Op]:
         """The ops that compute at every run: not those that unpack weights."""
-        return [op for op in self.ops if not self._is_constant(op.index)]
+        return [op for op in self.ops if op.index not in self._constants]
 
     def cut(self, indices: Iterable[int]) -> bytes:
         """The content of a file with these ops and nothing else.
@@ -118,17 +119,19 @@ class Pieces:
         while stack:
             for t in _numbers([self._graph.operators[stack.pop()].inputs]):
                 maker = self._makers.get(t)
-                if maker is not None and maker not in found and self._is_constant(maker):
+                if maker is not None and maker not in found and maker in self._constants:
                     found.add(maker)
                     stack.append(maker)
         return sorted(found)
 
-    def _is_constant(self, index: int) -> bool:
-        inputs = _numbers([self._graph.operators[index].inputs])
-        return all(
-            self._has_content(t) or (t in self._makers and self._is_constant(self._makers[t]))
-            for t in inputs
-        )
+    def _find_constants(self) -> set[int]:
+        """The ops that give the same at every run, as all that they take is the same."""
+        found: set[int] = set()
+        for index, op in enumerate(self._graph.operators):  # in the order in which they run
+            inputs = _numbers([op.inputs])
+            if all(self._has_content(t) or self._makers.get(t) in found for t in inputs):
+                found.add(index)
+        return found
 
     def _has_content(self, tensor: int) -> bool:
         data = self._model.buffers[self._graph.tensors[tensor].buffer].data

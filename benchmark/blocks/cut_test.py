@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,20 @@ def test_unpacked_weights_come_along(tiny_model):
     interpreter = open_content(pieces.cut([convolution.index]))
     interpreter.allocate_tensors()
     assert len(interpreter.get_input_details()) == 1
+
+
+def test_a_chain_may_be_longer_than_python_recurses():
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 4])])
+    def chain(x):
+        for _ in range(sys.getrecursionlimit() // 2):
+            x = tf.sin(x)
+        return x
+
+    concrete = chain.get_concrete_function()
+    content = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    assert len(Pieces(content).computing) == sys.getrecursionlimit() // 2
 
 
 def test_weights_are_aligned(contents):

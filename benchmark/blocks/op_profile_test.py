@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -53,6 +54,29 @@ def printed(*rows):
         + '\n'.join([HEAD, *lines])
         + f'\n\nNumber of nodes executed: {len(rows)}\n'
     )
+
+
+def test_pieces_that_take_int16_or_places_are_measured(tiny_model, tmp_path):
+    import tensorflow as tf
+
+    from export.convert import convert_int16
+    from export.deploy import deploy_form
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 4, 4, 8])])
+    def colours(logits):
+        return tf.gather(tf.eye(8), tf.argmax(logits, -1, tf.int32))
+
+    concrete = colours.get_concrete_function()
+    labels = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    image = np.zeros(tiny_model.input_shape[1:], np.float32)
+    int16 = convert_int16(deploy_form(tiny_model, hard_swish='decomposed'), [image])
+    kinds = {}
+    for name, content in {'labels': labels, 'int16': int16}.items():
+        (tmp_path / f'{name}.tflite').write_bytes(content)
+        (case,) = cases_of([tmp_path / f'{name}.tflite'])
+        kinds[name] = {op.kind for op in profile_file(HostDevice(), case, PROTOCOL).ops}
+    assert {'ARG_MAX', 'GATHER'} <= kinds['labels']
+    assert 'CONV_2D' in kinds['int16']
 
 
 def test_every_op_of_a_file_is_measured_and_has_its_block(case, file):

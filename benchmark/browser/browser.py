@@ -2,7 +2,8 @@
 
 Nobody can call a page; it asks. It says hello once, then posts the answer to its last job and gets
 the next, which whoever measures puts up with `turn`. What was answered is kept at once, so a page
-that is reloaded says hello again and is given the job that is still open.
+that is reloaded says hello again and is given the job that is still open. A page of an earlier
+server is told that nobody knows it, and reloads itself.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from benchmark.latency import Turn, turn_of
 _PATIENCE_S = 20.0  # a question that waits longer is answered with 'wait': phones drop idle ones
 _LONGEST_MS = 3_600_000.0
 _MOST_RUNS_AS_ONE = 2**20
+_MOST_THREADS = 4096
 _REASON_LENGTH = 500
 
 # Browsers name each other in their user agents, so the first that fits is the one.
@@ -61,6 +63,7 @@ class BrowserDevice:
         self._job: dict[str, Any] | None = None
         self._number = 0
         self._answer: Posted | None = None
+        self._failure = ''
         self._progress = (0, 0)
         self._told = threading.Event()
         self._repeated = 0
@@ -93,11 +96,11 @@ class BrowserDevice:
         with self._changed:
             self._changed.wait_for(lambda: self._token)
 
-    def refusals(self, cases: Sequence[Case]) -> dict[str, str]:
+    def refusals(self, cases: Sequence[Case], *, threads: int) -> dict[str, str]:
         """Has the page load and run each file once: why it could not, by the case's name."""
         found = {}
         for case in cases:
-            answer = self._ask({'kind': 'check', **_file_of(case)})
+            answer = self._ask({'kind': 'check', 'threads': threads, **_file_of(case)})
             if answer.flag('refused'):
                 found[case.name] = answer.text('reason', _REASON_LENGTH)
         return found
@@ -134,6 +137,12 @@ class BrowserDevice:
     def close(self) -> None:
         """Nothing was left in the browser but its number."""
 
+    def fail(self, reason: str) -> None:
+        """Says why the page cannot answer any more; who waits for it gets that as a DeviceError."""
+        with self._changed:
+            self._failure = reason
+            self._changed.notify_all()
+
     # What the page asks
 
     def hello(self, posted: Posted) -> dict[str, Any]:
@@ -149,7 +158,7 @@ class BrowserDevice:
         facts = {
             'user_agent': posted.text('user_agent', 1000),
             'model': posted.text('model', 100),
-            'hardware_concurrency': posted.whole('hardware_concurrency', 1, 4096),
+            'hardware_concurrency': posted.whole('hardware_concurrency', 1, _MOST_THREADS),
             'cross_origin_isolated': posted.flag('cross_origin_isolated'),
             'screen_width': posted.whole('screen_width', 0, 10**5),
             'screen_height': posted.whole('screen_height', 0, 10**5),
@@ -181,7 +190,7 @@ class BrowserDevice:
         number = posted.whole('number', 0, 10**9)
         with self._changed:
             if not self._token:
-                raise UnknownPageError('this page is of an earlier server; say hello')
+                raise UnknownPageError('this page is of an earlier server; reload it')
             if token != self._token:
                 raise TakenError('another page of this browser measures now; close one of them')
             if number and self._job and number == self._job['number']:
@@ -201,10 +210,16 @@ class BrowserDevice:
             self._told.set()
 
     def _ask(self, job: dict[str, Any]) -> Posted:
-        """Puts a job up and waits for its answer."""
+        """Puts a job up and waits for its answer.
+
+        Raises:
+          DeviceError: there will be none.
+        """
         with self._changed:
             self._put(job)
             while self._answer is None:
+                if self._failure:
+                    raise DeviceError(self._failure)
                 self._changed.wait()
             answer, self._answer = self._answer, None
             return answer
@@ -219,6 +234,9 @@ def _check_answer(job: dict[str, Any], posted: Posted) -> None:
     """Raises PostError unless the answer holds what `job` asks for, and nothing else."""
     if posted.text('sha256', 64) != job['sha256']:
         raise PostError(f'sha256 is not that of {job["name"]}, which was asked for; reload')
+    threads = posted.whole('threads', 1, _MOST_THREADS)
+    if threads != job['threads']:  # a page of an earlier server, whose Start was pressed now
+        raise PostError(f'threads is {threads}, expected {job["threads"]} here; reload the page')
     if posted.flag('refused'):
         posted.text('reason', _REASON_LENGTH)
     elif job['kind'] == 'turn':

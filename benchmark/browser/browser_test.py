@@ -11,6 +11,7 @@ from benchmark.device import Case, DeviceError
 CASE = Case('a.tflite', 'a.tflite', 'ab' * 32, 1000)
 MEASURED = {
     'sha256': CASE.sha256,
+    'threads': 1,
     'refused': False,
     'samples_ms': [1.0, 2.0, 3.0],
     'runs_as_one': 1,
@@ -92,6 +93,8 @@ def test_a_reloaded_page_is_given_the_open_job(device, token, turn):
     ('change', 'message'),
     [
         ({'sha256': 'cd' * 32}, 'sha256 is not that of a.tflite, which was asked for'),
+        ({'threads': 2}, 'threads is 2, expected 1 here; reload the page'),
+        ({'threads': 2, 'refused': True}, 'threads is 2, expected 1 here'),
         ({'samples_ms': [1.0, 2.0]}, 'samples_ms is 2 values, expected 3 numbers'),
         ({'samples_ms': [1.0, 2.0, -3.0]}, 'a value of samples_ms is -3.0, expected a number abo'),
         ({'samples_ms': [1.0, 2.0, 1e9]}, 'expected a number above 0, up to 3.6e.06'),
@@ -118,9 +121,17 @@ def test_an_answer_that_does_not_fit_is_refused_and_the_job_stays(
 
 def test_a_file_that_fails_in_its_turn_ends_the_measurement(device, token, turn):
     job = next_job(device, token)
-    answer = {'sha256': CASE.sha256, 'refused': True, 'reason': 'out of memory'}
+    answer = {'sha256': CASE.sha256, 'threads': 1, 'refused': True, 'reason': 'out of memory'}
     device.next(posted(token=token, number=job['number'], **answer))
     assert str(turn()) == 'a.tflite: out of memory'
+
+
+def test_who_waits_is_told_that_no_answer_will_come(device, token, turn):
+    next_job(device, token)
+    device.fail('a.tflite is gone')
+    assert str(turn()) == 'a.tflite is gone'
+    with pytest.raises(DeviceError, match=r'^a\.tflite is gone$'):
+        device.refusals([CASE], threads=1)
 
 
 def test_repeated_turns_are_told(device, token, turn):
@@ -162,8 +173,8 @@ def test_another_browser_waits_for_its_own_measurement(device, token):
         device.hello(posted(**{**HELLO, 'id': 'f' * 32}))
 
 
-def test_a_page_of_an_earlier_server_is_told_to_say_hello(device):
-    with pytest.raises(UnknownPageError, match='of an earlier server; say hello'):
+def test_a_page_of_an_earlier_server_is_told_to_reload(device):
+    with pytest.raises(UnknownPageError, match='of an earlier server; reload it'):
         device.next(posted(token='ab', number=3, **MEASURED))
 
 

@@ -47,6 +47,10 @@ class Route:
     sha256: str | None = None
 
 
+class GoneError(ValueError):
+    """A file is no longer what it was at the start."""
+
+
 def runtime_version(page: Path = PAGE) -> str:
     """The runtime that is installed beside the page: 'LiteRT.js 2.5.3'.
 
@@ -90,6 +94,19 @@ def routes_of(cases: Sequence[Case], page: Path = PAGE) -> dict[str, Route]:
         route = Route(case.file, 'application/octet-stream', case.sha256)
         routes[f'/models/{case.sha256}'] = route
     return routes
+
+
+def _content_of(route: Route) -> bytes:
+    try:
+        content = route.file.read_bytes()
+    except OSError as error:
+        raise GoneError(
+            f'{route.file} cannot be read ({error.strerror}), expected it as it was at the start; '
+            'put it back and start the server again'
+        ) from None
+    if route.sha256 and hashlib.sha256(content).hexdigest() != route.sha256:
+        raise GoneError(f'{route.file.name} has changed since the start; start the server again')
+    return content
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -161,10 +178,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if route is None:
             self._send_error(HTTPStatus.NOT_FOUND, 'nothing is at this address')
             return
-        content = route.file.read_bytes()
-        if route.sha256 and hashlib.sha256(content).hexdigest() != route.sha256:
-            reason = f'{route.file.name} has changed since the start; start the server again'
-            self._send_error(HTTPStatus.GONE, reason)
+        try:
+            content = _content_of(route)
+        except GoneError as error:
+            self._send_error(HTTPStatus.GONE, str(error))
+            if route.sha256:  # a model: without it the page never answers
+                self.server.device.fail(str(error))
             return
         # A model's address is its hash, so that a phone need not fetch it again each turn.
         keep = 'max-age=86400, immutable' if route.sha256 else 'no-cache'

@@ -1,5 +1,6 @@
 import http.client
 import json
+import re
 import socket
 
 import pytest
@@ -8,6 +9,7 @@ from benchmark.browser import browser, web_server
 from benchmark.browser.browser import BrowserDevice
 from benchmark.browser.testing import HELLO
 from benchmark.browser.web_server import Server, routes_of, runtime_version
+from benchmark.device import DeviceError
 from benchmark.session import cases_of
 
 MODEL = b'\x1c\0\0\0TFL3' + bytes(range(256))
@@ -101,11 +103,36 @@ def test_a_model_comes_by_its_hash_and_is_kept_by_the_phone(ask, cases):
     assert headers['Cache-Control'] == 'max-age=86400, immutable'
 
 
-def test_a_model_that_changed_since_the_start_is_not_served(ask, cases):
-    cases[0].file.write_bytes(MODEL + b'!')
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            lambda file: file.write_bytes(MODEL + b'!'),
+            r'^a.tflite has changed since the start; start the server again$',
+        ),
+        (
+            lambda file: file.unlink(),
+            r'a.tflite cannot be read \(No such file .*\), expected it as it was at the start; put '
+            'it back and start the server again$',
+        ),
+    ],
+)
+def test_a_model_that_is_no_longer_what_it_was_ends_the_measurement(
+    ask, cases, device, change, message
+):
+    change(cases[0].file)
     status, _, body = ask('GET', f'/models/{cases[0].sha256}')
     assert status == 410
-    assert 'a.tflite has changed since the start; start the server again' in body.decode()
+    assert re.search(message, json.loads(body)['error'])
+    with pytest.raises(DeviceError, match=message):
+        device.turn(cases[0], threads=1, warmup_runs=1, runs=1)
+
+
+def test_a_file_of_the_page_that_is_gone_is_told(ask, page):
+    (page / 'timing.js').unlink()
+    status, _, body = ask('GET', '/timing.js')
+    assert status == 410
+    assert 'timing.js cannot be read' in json.loads(body)['error']
 
 
 @pytest.mark.parametrize(

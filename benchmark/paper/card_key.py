@@ -21,17 +21,14 @@ def key_of(card: dict[str, Any]) -> str | None:
     detector, one that gives labels none of a segmenter.
 
     Raises:
-      ValueError: the card has no valid spec, input or task.
+      ValueError: the card has no valid spec, input or task, or a scheme or form that is no text.
     """
-    spec, scheme, task = from_dict(card.get('spec')), card.get('scheme'), task_of(card)
-    try:
-        _, height, width, channels = card['input']['shape']
-    except (KeyError, TypeError, ValueError):
-        raise ValueError('it tells no input of shape [1, H, W, C]') from None
+    spec, task = from_dict(card.get('spec')), task_of(card)
+    scheme, form = _text(card, 'scheme'), _text(card, 'hard_swish')
+    height, width, channels = _input_of(card)
     more = task != 'classification' and card.get('gives') != GIVEN[task]
     if channels != 3 or more:
         return None
-    form = card.get('hard_swish')
     if not _has_hard_swish(spec):  # every form is one; the grid names it so
         form = 'decomposed' if scheme == 'int8' else 'fused'
     head = _bare_head(card.get('head'))
@@ -45,9 +42,28 @@ def task_of(card: dict[str, Any]) -> str:
       ValueError: no task has that name.
     """
     task = card.get('task', 'classification')
-    if task not in GIVEN:
+    if not isinstance(task, str) or task not in GIVEN:
         raise ValueError(f'its task is {task!r}, expected one of {", ".join(GIVEN)}')
     return task
+
+
+def _input_of(card: dict[str, Any]) -> tuple[int, int, int]:
+    """Height, width and channels."""
+    try:
+        _, height, width, channels = card['input']['shape']
+        if all(isinstance(side, int) for side in (height, width, channels)):
+            return height, width, channels
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise ValueError('it tells no input of shape [1, H, W, C]')
+
+
+def _text(card: dict[str, Any], name: str) -> str | None:
+    """A text of a card; None where it has none."""
+    value = card.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f'its {name} is {value!r}, expected a text; export again')
+    return value
 
 
 def head_values(entry: grid.AnyEntry) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -68,9 +69,29 @@ def test_a_head_is_the_same_whatever_its_dropout_and_another_with_other_channels
     assert key_of(card_of(SEGMENTER, head={**head, 'filters': 64})) is None
 
 
-def test_a_task_that_nobody_knows_is_refused():
-    with pytest.raises(ValueError, match="its task is 'pose', expected one of classification, det"):
-        key_of(card_of(LARGE, task='pose'))
+@pytest.mark.parametrize('task', ['pose', ['classification'], {}, None])
+def test_a_task_that_nobody_knows_is_refused(task):
+    told = re.escape(repr(task))
+    with pytest.raises(
+        ValueError, match=f'its task is {told}, expected one of classification, det'
+    ):
+        key_of(card_of(LARGE, task=task))
+
+
+@pytest.mark.parametrize('name', ['scheme', 'hard_swish'])
+@pytest.mark.parametrize('value', [['float32'], {}, 1])
+def test_a_scheme_or_form_that_is_no_text_is_refused(name, value):
+    told = re.escape(repr(value))
+    with pytest.raises(ValueError, match=f'its {name} is {told}, expected a text; export again'):
+        key_of(card_of(LARGE, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    'shape', [None, 'abcd', [1, 224, 3], [1, [224], 224, 3], [1, 224, {}, 3], [1, 224, 224, [3]]]
+)
+def test_an_input_without_a_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r'^it tells no input of shape \[1, H, W, C\]$'):
+        key_of(card_of(LARGE, input={'shape': shape}))
 
 
 def trained_as(config, num_classes, key):

@@ -180,6 +180,11 @@ def test_a_float_files_accuracy_may_be_its_networks_an_int8_files_not(folder):
         (None, 'has no card: left out'),
         ({'sha256': 5}, 'its sha256 is 5, expected a text'),
         ({'spec': {'name': 'x'}}, 'cannot be used: stem is missing'),
+        (card_of(LARGE, task=[]), 'cannot be used: its task is [], expected one of'),
+        (
+            card_of(LARGE, scheme=['int8']),
+            "cannot be used: its scheme is ['int8'], expected a text",
+        ),
         (card_of(LARGE, input={}), 'it tells no input of shape'),
         (card_of(LARGE, output={'shape': []}), 'it tells no output of shape'),
         (card_of(LARGE, **evaluated(75.0)), 'its top1 is 75.0, expected a fraction from 0 to 1'),

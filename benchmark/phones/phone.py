@@ -15,6 +15,7 @@ from benchmark.phones.adb import DeviceLostError, Shell
 from benchmark.phones.phone_files import PhoneFiles
 from benchmark.phones.phone_lock import PhoneLock
 from benchmark.phones.phone_tool import Program, check_benchmark_model, open_tool
+from benchmark.phones.same_phone import distinct, identity
 from benchmark.stop import Stop
 
 _ATTEMPTS = 3  # of a turn during which the phone slowed down
@@ -43,7 +44,8 @@ def find(
     """The phones that are meant, each ready to be measured on.
 
     Args:
-      serials: of them; ['all'] for every one that is connected, none for the only one.
+      serials: of them; ['all'] for every one that is connected, none for the only one. A phone that
+        is connected twice is one.
       benchmark_model: path of the tool's build for the phones or of its .apk, or 'apk' for the app
         that is installed.
       core: 'big', 'mid', 'little', or a hexadecimal mask.
@@ -53,15 +55,20 @@ def find(
       stop: ends what takes long on a phone.
 
     Raises:
-      DeviceError: there is no such phone, or one is not ready, or another command measures on it.
+      DeviceError: there is no such phone, or one is not ready, or is named twice, or another command
+        measures on it.
       ValueError: no tool, or cores that one of them has not.
     """
     check_benchmark_model(benchmark_model)
     cores.check_name(core)
+
+    def warn(text: str) -> None:
+        progress(f'warning: {text}')
+
     phones: list[Phone] = []
     options: dict[str, Any] = {'core': core, 'threads': threads, 'progress': progress, 'stop': stop}
     try:
-        for shell in adb.find(serials, stop=stop, warn=lambda text: progress(f'warning: {text}')):
+        for shell in distinct(adb.find(serials, stop=stop, warn=warn), serials, warn):
             phones.append(Phone(shell, benchmark_model, **options))
     except BaseException:
         for phone in phones:
@@ -102,7 +109,7 @@ class Phone:
         self._slowed_turns = 0
         self._is_patient = True
         self._is_lost = self._is_closed = False
-        self._lock = PhoneLock(shell.serial)
+        self._lock = PhoneLock(identity(shell), shell.serial)
 
     @property
     def warnings(self) -> list[str]:

@@ -12,13 +12,17 @@ from benchmark.device import DeviceError
 class PhoneLock:
     """Keeps a phone from other commands on this computer until it is released, or the process ends."""
 
-    def __init__(self, serial: str) -> None:
+    def __init__(self, identity: str, serial: str) -> None:
         """Takes the lock.
+
+        Args:
+          identity: of the phone, whatever its connection.
+          serial: what messages call it.
 
         Raises:
           DeviceError: another command has it.
         """
-        name = re.sub(r'[^A-Za-z0-9]', '_', serial)
+        name = re.sub(r'[^A-Za-z0-9]', '_', identity)
         path = Path(tempfile.gettempdir(), f'mobilenet_v3_phone_{name}.lock')
         self._file: int | None = _open(path)
         try:

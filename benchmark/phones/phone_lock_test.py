@@ -15,13 +15,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_phone_is_measured_by_one_command_at_a_time():
-    lock = PhoneLock('8A5X')
-    other = PhoneLock('127.0.0.1:5555')
+    lock = PhoneLock('8A5X b1', '8A5X')
+    other = PhoneLock('127.0.0.1:5555', '127.0.0.1:5555')
     with pytest.raises(DeviceError, match='8A5X is being measured by another command, expected on'):
-        PhoneLock('8A5X')
+        PhoneLock('8A5X b1', '8A5X')
     lock.release()
     lock.release()
-    PhoneLock('8A5X').release()
+    PhoneLock('8A5X b1', '8A5X').release()
     other.release()
 
 
@@ -29,14 +29,14 @@ def test_a_process_that_is_killed_keeps_no_phone(folder):
     code = (
         'import os, sys, tempfile; tempfile.tempdir = sys.argv[1]\n'
         'from benchmark.phones.phone_lock import PhoneLock\n'
-        'lock = PhoneLock("8A5X"); os.kill(os.getpid(), 9)'
+        'lock = PhoneLock("8A5X b1", "8A5X"); os.kill(os.getpid(), 9)'
     )
     assert subprocess.run([sys.executable, '-c', code, folder], check=False).returncode == -9
-    PhoneLock('8A5X').release()
+    PhoneLock('8A5X b1', '8A5X').release()
 
 
 def test_no_link_is_followed(folder):
-    (folder / 'mobilenet_v3_phone_8A5X.lock').symlink_to(folder / 'elsewhere')
-    with pytest.raises(OSError, match=r'8A5X\.lock'):
-        PhoneLock('8A5X')
+    (folder / 'mobilenet_v3_phone_8A5X_b1.lock').symlink_to(folder / 'elsewhere')
+    with pytest.raises(OSError, match=r'8A5X_b1\.lock'):
+        PhoneLock('8A5X b1', '8A5X')
     assert not (folder / 'elsewhere').exists()

@@ -27,7 +27,15 @@ GETPROP = '[ro.product.model]: [Pixel 6 Pro]\r\n[ro.board.platform]: [gs101]\r\n
 
 
 class FakePhone:
-    """Answers the commands of `Phone`; `states` are its conditions, the last one stays."""
+    """Answers the commands of `Phone`.
+
+    Args:
+      cores: as `frequencies` tells them.
+      states: its conditions, the last one stays.
+      has_taskset: whether it can pin.
+      serial: its number in adb.
+      number, boot: by which it tells itself apart from others; '' where it does not.
+    """
 
     def __init__(
         self,
@@ -35,8 +43,11 @@ class FakePhone:
         states: Sequence[str] = ('',),
         has_taskset: bool = True,
         serial: str = '8A5X',
+        number: str = '',
+        boot: str = '',
     ) -> None:
         self.serial, self.cores, self.states = serial, cores, list(states)
+        self.number, self.boot = number, boot
         self.has_taskset, self.is_gone = has_taskset, False
         self.commands: list[tuple[str, ...]] = []
         self.pushed: dict[str, int] = {}
@@ -51,6 +62,10 @@ class FakePhone:
     def _answer(self, words: tuple[str, ...]) -> Output:
         if words == ('getprop',):
             return Output(0, GETPROP)
+        if words == ('getprop', 'ro.serialno'):
+            return Output(0, f'{self.number}\n')
+        if words == ('cat', '/proc/sys/kernel/random/boot_id'):
+            return Output(0 if self.boot else 1, f'{self.boot or "Permission denied"}\n')
         if words[0] == 'sh' and words[-1] == condition.LISTING:
             return Output(0, self.states.pop(0) if self.states[1:] else self.states[0])
         if words[0] == 'sh' and 'cpu_capacity' in words[-1]:

@@ -17,6 +17,8 @@ async function start(measurement) {
   try {
     await measure(new Runtime(measurement.protocol.threads, stepMs));
   } catch (error) {
+    // A server that was started again may measure otherwise: the page, too, begins anew.
+    if (error instanceof Forgotten) return location.replace('/?start');
     say(reasonOf(error), true);
     if (!(error instanceof Refused)) console.error(error);
   }
@@ -26,20 +28,14 @@ async function start(measurement) {
 // Says hello, then does one job after the other.
 async function measure(runtime) {
   const silence = () => say('The server cannot be reached; trying again …', true);
-  let token = null;
+  const { token } = await post('/hello', await facts(), silence);
   let answer = {};
   for (;;) {
-    try {
-      token ??= (await post('/hello', await facts(), silence)).token;
-      const job = await post('/next', { number: 0, ...answer, token }, silence);
-      $('bar').max = job.turns || 1;
-      $('bar').value = job.done;
-      if (job.kind === 'end') return end(job);
-      answer = job.kind === 'wait' ? {} : await doJob(runtime, job);
-    } catch (error) {
-      if (!(error instanceof Forgotten)) throw error;
-      [token, answer] = [null, {}];
-    }
+    const job = await post('/next', { number: 0, ...answer, token }, silence);
+    $('bar').max = job.turns || 1;
+    $('bar').value = job.done;
+    if (job.kind === 'end') return end(job);
+    answer = job.kind === 'wait' ? {} : await doJob(runtime, job);
   }
 }
 
@@ -47,7 +43,7 @@ async function doJob(runtime, job) {
   const checks = job.kind === 'check';
   say(checks ? `Trying ${job.name}` : `${job.name}, turn ${job.done + 1} of ${job.turns}`);
   await new Promise((resolve) => setTimeout(resolve, 30)); // lets the browser show it
-  const about = { number: job.number, sha256: job.sha256 };
+  const about = { number: job.number, sha256: job.sha256, threads: runtime.threads };
   for (;;) {
     try {
       if (checks) {

@@ -5,7 +5,7 @@ const RETRY_MS = 2000;
 // The server refused a message, and will again.
 export class Refused extends Error {}
 
-// It knows no page yet: it was started again, and a hello goes on.
+// It knows no page yet: it was started again.
 export class Forgotten extends Error {}
 
 // Posts until the server is reached; `onSilence` is told of each attempt that failed.
