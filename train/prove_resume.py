@@ -12,7 +12,6 @@ import collections
 import contextlib
 import dataclasses
 import fnmatch
-import hashlib
 import os
 import random
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from absl import flags
 
 from train import cli
+from train.files import sha256_of
 from train.metrics_file import METRICS_FILE, is_evaluation, read_metrics
 
 FLAGS = flags.FLAGS
@@ -279,7 +279,7 @@ def _sums(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
     """Checksums by names relative to the folder."""
     names = (os.path.relpath(path, folder) for path in folder.rglob('*') if path.is_file())
     return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        name: sha256_of(folder / name)
         for name in names
         if _TEMPORARY not in name and any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
     }

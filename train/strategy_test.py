@@ -154,6 +154,60 @@ def test_replicas_that_take_their_batches_in_parts_move_as_one_device(
     assert losses(tmp_path / 'run') == pytest.approx(losses(tmp_path / 'one'), rel=1e-4)
 
 
+# Takes a step in two parts on two virtual CPUs and prints of each sum over replicas: of how many
+# tensors, and in how many loops, of which the outer is over steps and the inner over parts.
+SUMS = """
+import json
+import tensorflow as tf
+from ml_collections import ConfigDict
+from train.data import pipeline
+from train.data.source import open_source
+from train.run import Run, resolve_spec
+from train.trainer import Trainer
+
+with open('config.json') as file:
+    config = ConfigDict(json.load(file))
+cpu = tf.config.list_physical_devices('CPU')[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+source = open_source(config.data)
+with strategy.scope():
+    task = Run(config, resolve_spec(config), source.labels).make_task()
+    trainer = Trainer(task, strategy, 10.0, 100)
+batches = strategy.distribute_datasets_from_function(
+    lambda context: pipeline.train_batches(
+        source.train, task, batch_size=2, seed=0, start_step=0, context=context
+    )
+)
+sums, reduce = [], type(strategy.extended)._batch_reduce_to
+
+def spy(self, operation, pairs, *options):
+    graph, loops = tf.compat.v1.get_default_graph(), 0
+    while graph is not None:
+        loops += 'while_body' in getattr(graph, 'name', '')
+        graph = getattr(graph, 'outer_graph', None)
+    sums.append([len(pairs), loops])
+    return reduce(self, operation, pairs, *options)
+
+type(strategy.extended)._batch_reduce_to = spy
+trainer.train(iter(batches), 1)
+print(json.dumps([len(trainer.model.trainable_variables), sums]))
+"""
+
+
+@pytest.mark.slow
+def test_gradients_of_all_parts_are_summed_over_replicas_once_a_step(
+    run_python, tiny_config, tmp_path
+):
+    config = tiny_config()
+    config.train.parts = 2
+    write_config(tmp_path, config)
+    result = run_python('-c', SUMS, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    count, sums = json.loads(result.stdout.splitlines()[-1])
+    assert sums == [[count, 1]]
+
+
 # Losses that go by the number of objects or pixels, of a batch on one device and on two, one of which
 # has nearly all that count.
 BY_COUNT = """

@@ -8,6 +8,7 @@ import tf_keras
 from train import trainer as trainer_module
 from train.data import pipeline
 from train.data.source import open_source
+from train.evaluator import Evaluator
 from train.run import Run, resolve_spec
 from train.trainer import Trainer
 
@@ -44,3 +45,39 @@ def test_xla_takes_the_step_of_every_task(config, monkeypatch):
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     for ours, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def as_on_a_tpu(monkeypatch):
+    """What replicas run goes through XLA, all of it and nothing else; bfloat16 is the usual type."""
+
+    def run(function, args=()):
+        return tf.function(function, jit_compile=True)(*args)
+
+    monkeypatch.setattr(trainer_module, 'use_cpu_kernels', lambda model: None)
+    monkeypatch.setattr(tf.distribute.get_strategy(), 'run', run)
+    tf_keras.mixed_precision.set_global_policy('mixed_bfloat16')
+    yield
+    tf_keras.mixed_precision.set_global_policy('float32')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('parts', [1, 2])
+def test_xla_takes_training_and_evaluation_as_they_run_on_a_tpu(tiny_config, as_on_a_tpu, parts):
+    config = tiny_config()
+    config.train.parts, config.model.dropout = parts, 0.2
+    source, strategy = open_source(config.data), tf.distribute.get_strategy()
+    task = Run(config, resolve_spec(config), source.labels).make_task()
+    trainer = Trainer(task, strategy, steps_per_epoch=10.0, total_steps=100)
+    before = trainer.model.get_weights()
+    size = config.train.batch_size // parts
+    loss = trainer.train(
+        iter(pipeline.train_batches(source.train, task, batch_size=size, seed=0)), 2
+    )
+    assert np.isfinite(loss)
+    assert int(trainer.optimizer.iterations) == 2
+    after = trainer.model.get_weights()
+    for weight, old, new in zip(trainer.model.weights, before, after, strict=True):
+        assert 'kernel' not in weight.name or np.any(old != new), weight.name
+    metrics = trainer.evaluate(Evaluator(task, source.val, strategy, batch_size=4))
+    assert all(np.isfinite(v) for values in metrics.values() for v in values.values())

@@ -18,6 +18,7 @@ from benchmark.device import DeviceError
 from benchmark.phones import adb, phone, phone_files
 from benchmark.phones.adb import DeviceLostError
 from benchmark.session import Protocol, cases_of
+from train.files import sha256_of
 
 BRIEF = Protocol(threads=1, warmup_runs=1, rounds=2, runs_per_round=3)
 
@@ -192,7 +193,7 @@ def test_a_full_phone_is_told_and_left_clean(start_device, two_models, tmp_path)
     with pytest.raises(
         DeviceError, match=r'has no space for the 3.1 MB of large.tflite; free some'
     ):
-        phone_files.PhoneFiles(shell).put(large, phone_files.sha256_of(large))
+        phone_files.PhoneFiles(shell).put(large, sha256_of(large))
     assert device.listing() == []
 
 

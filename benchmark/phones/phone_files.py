@@ -1,6 +1,5 @@
 """Files on a phone, named by their content, so that none is brought there twice."""
 
-import hashlib
 import uuid
 from pathlib import Path
 
@@ -107,8 +106,3 @@ class PhoneFiles:
 
 def _part(path: str) -> str:
     return f'{path}.part'
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file here."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -14,8 +14,9 @@ from benchmark.device import DeviceError
 from benchmark.phones import words
 from benchmark.phones.adb import Shell
 from benchmark.phones.cores import Pin
-from benchmark.phones.phone_files import PhoneFiles, sha256_of
+from benchmark.phones.phone_files import PhoneFiles
 from benchmark.stop import Stop
+from train.files import sha256_of
 
 # A phase of a run ends after 150 s (--max_secs) and one more inference; it may be silent that long.
 RUN_S = 330.0
