@@ -253,13 +253,7 @@ class _Stage:
         count = images_at_once(self._recipe.quantize.calibration_images, task.resolution)
         count = min(count, train.num_examples)
         examples = train.shuffled(0, 0).take(count).map(task.eval_example)
-        shapes = {name: spec.shape for name, spec in examples.element_spec.items()}
-        filling = {
-            name: tf.cast(self._products.padding.get(name, 0), spec.dtype)
-            for name, spec in examples.element_spec.items()
-        }
-        # As one batch: examples of different sizes are filled up to the largest of all.
-        whole = examples.padded_batch(count, shapes, filling)
+        whole = examples.map(self._products.calibration).batch(count)
         return next(whole.map(task.eval_batch).as_numpy_iterator())
 
     def _with_metadata(self, content: bytes, scheme: str) -> bytes:

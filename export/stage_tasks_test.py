@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from PIL import Image
 
-from export import metadata
+from export import metadata, stage
 from export.card import describe
 from export.metadata_reader import read_metadata
 from export.stage import SCHEMES, Options, export
@@ -240,6 +241,23 @@ def test_a_segmenter_trained_on_crops_is_quantized_at_the_size_of_its_file(
     assert found['evaluation']['keras']['miou'] == pytest.approx(
         found['evaluation']['file']['miou'], abs=1e-3
     )
+
+
+@pytest.mark.slow
+def test_ranges_are_searched_by_every_mask_at_its_place(segmenter, tiny_recipe, tmp_path):
+    task, train = segmenter.run.make_task(), segmenter.source.train
+    batch = stage._Stage(segmenter, Options(str(tmp_path)), tiny_recipe(), None)._calibration_batch
+    logits = np.random.default_rng(0).normal(0, 3, (10, 6, 8, 3)).astype(np.float32)
+    sizes, losses, counts = set(), [], []
+    for raw, answer in zip(train.shuffled(0, 0).take(10), logits, strict=True):
+        mask = Image.fromarray(task.eval_example(raw)['mask'].numpy())
+        sizes.add(mask.size)
+        whole = np.asarray(mask.resize((64, 48), Image.Resampling.NEAREST))
+        losses.append(float(task.loss(answer[np.newaxis], {'mask': whole[np.newaxis]})[0]))
+        counts.append(np.sum(whole != 255))
+    assert len(sizes) > 1
+    found = np.mean(task.loss(logits, batch))
+    assert found == pytest.approx(np.average(losses, weights=counts), rel=1e-5)
 
 
 # -------------------------------------------------------------------------------- options
