@@ -221,11 +221,31 @@ def test_black_and_white_are_two_classes_where_nothing_is_ignored(tmp_path, caps
         r'_label=-1',
     ):
         open_at(root)
+    for fields in ({}, {'num_classes': 2}):
+        source = open_at(root, ignore_label=-1, **fields)
+        assert source.labels == ('0', '255')
+        (raw,) = examples(source.val)
+        np.testing.assert_array_equal(classes(raw), mask(1, 0))
+    assert 'warning' not in capsys.readouterr().err
+
+
+def test_black_and_white_have_the_two_names_that_are_given(tmp_path, capsys):
+    root = write(tmp_path, train=[mask(0, 255)], val=[mask(255, 0)])
+    (root / 'labels.txt').write_text('ground\nthing\n')
     source = open_at(root, ignore_label=-1)
-    assert source.labels == ('0', '255')
+    assert source.labels == ('ground', 'thing')
     (raw,) = examples(source.val)
     np.testing.assert_array_equal(classes(raw), mask(1, 0))
-    assert 'warning' not in capsys.readouterr().err
+    assert 'of class 0 ground: 50.0%, 255 thing: 50.0%' in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r'hold 1 classes .* give --config.data.ignore_label=-1'):
+        open_at(root)
+
+
+@pytest.mark.parametrize('fields', [{}, {'num_classes': 3}])
+def test_training_masks_of_one_class_are_refused(tmp_path, fields):
+    root = write(tmp_path, train=[mask(1, 1)])
+    with pytest.raises(ValueError, match=r'hold 1 classes .* numbers of their pixels are 1$'):
+        open_at(root, **fields)
 
 
 def test_more_classes_than_a_mask_can_hold_are_refused(tmp_path):
