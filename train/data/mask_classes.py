@@ -11,6 +11,7 @@ from train.data.mask_file import IGNORED
 
 NAME_FILES = ('labels.txt', 'classes.txt', 'codes.txt')
 BLACK_AND_WHITE = {0, 255}
+MOST_UNCOUNTED = 64  # numbers; beyond, they may be greys between those of classes
 # Names that often stand for pixels that are nothing.
 NOTHING = {'unlabelled', 'unlabeled', 'void', 'ignore', 'ignored', 'background', 'unknown'}
 
@@ -31,8 +32,8 @@ def class_numbers(
       counts: of each training mask the pixels by number, [256].
 
     Raises:
-      ValueError: masks hold fewer than two, there are more than a mask of bytes can hold, or two
-        counts of them.
+      ValueError: masks hold fewer than two, there are more than a mask of bytes can hold or, without
+        names or a count, than MOST_UNCOUNTED, or there are two counts of them.
     """
     ignored, (file, names) = config.ignore_label, _names(path)
     if names and config.num_classes not in (0, len(names)):
@@ -43,6 +44,12 @@ def class_numbers(
     total = np.sum([*counts.values()], axis=0)
     occurring = {int(number) for number in np.flatnonzero(total)} - {ignored}
     count = len(names) or config.num_classes
+    if not count and len(occurring) > MOST_UNCOUNTED:
+        raise ValueError(
+            f'{path}: the training masks hold {len(occurring)} numbers, as smoothed masks do; expected '
+            f'at most {MOST_UNCOUNTED} where nothing names or counts the classes: resize masks by '
+            f'nearest, or give {NAME_FILES[0]} or --config.data.num_classes'
+        )
     listed = _in_order(count, occurring, ignored) if count else _numbers(occurring)
     named = zip(names or map(str, listed), listed, strict=True)
     numbers = {name: number for name, number in named if number != ignored}

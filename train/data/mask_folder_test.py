@@ -248,6 +248,17 @@ def test_training_masks_of_one_class_are_refused(tmp_path, fields):
         open_at(root, **fields)
 
 
+def test_smoothed_masks_are_not_a_hundred_classes(tmp_path):
+    smoothed = Image.fromarray(np.uint8([[0, 255]])).resize((240, 1), Image.Resampling.BILINEAR)
+    root = write(tmp_path / 'smoothed', train=[np.reshape(smoothed, SIZE)])
+    with pytest.raises(
+        ValueError, match=r'hold \d+ numbers, as smoothed masks do; expected at most 64'
+    ):
+        open_at(root, ignore_label=-1)
+    many = np.resize(np.arange(150, dtype=np.uint8), SIZE)
+    assert len(open_at(write(tmp_path / 'many', train=[many]), num_classes=150).labels) == 150
+
+
 def test_more_classes_than_a_mask_can_hold_are_refused(tmp_path):
     with pytest.raises(ValueError, match='has 256 classes; expected at most 255'):
         open_at(write(tmp_path), num_classes=256, ignore_label=-1)
