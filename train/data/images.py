@@ -42,6 +42,8 @@ def read_image(file: str) -> tuple[bytes, tf.Tensor]:
     Raises:
       ValueError: why it cannot be decoded, in a few words.
     """
+    if not os.path.isfile(file):  # a pipe of that name would be waited for
+        raise ValueError('no such file')
     try:
         with open(file, 'rb') as opened:
             content = opened.read()
@@ -50,8 +52,6 @@ def read_image(file: str) -> tuple[bytes, tf.Tensor]:
         return content, decode(content)
     except tf.errors.OpError:
         raise ValueError('damaged or no image') from None
-    except FileNotFoundError:
-        raise ValueError('no such file') from None
     except OSError as e:
         raise ValueError(e.strerror) from None
 
@@ -62,8 +62,6 @@ def read_size(file: str) -> tuple[int, int]:
     Raises:
       ValueError: why it cannot, in a few words.
     """
-    if not os.path.isfile(file):  # a pipe of that name would be waited for
-        raise ValueError('no such file')
     # Decoded as a whole: an image cut short has a whole header.
     height, width, _ = read_image(file)[1].shape
     return height, width
