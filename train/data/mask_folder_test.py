@@ -166,6 +166,21 @@ def test_a_bad_mask_is_named_counted_and_skipped(tmp_path, capsys, name):
         open_at(root, max_bad_fraction=0.1, num_classes=3)
 
 
+@pytest.mark.parametrize(('orientation', 'size'), [(3, SIZE), (6, SIZE[::-1])])
+def test_a_photo_that_is_shown_another_way_up_is_named(tmp_path, capsys, orientation, size):
+    root = write(tmp_path, train=[mask(0, 1, 2)] * 2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new('RGB', SIZE[::-1]).save(root / 'train/1.png', 'JPEG', exif=exif)
+    Image.fromarray(mask(0, 1, 2, size=size)).save(root / 'trainannot/1.png')
+    open_at(root, max_bad_fraction=0.5)
+    told = {
+        3: f'1 of 2 train images have an EXIF orientation that turns or mirrors them: {root}/train/1',
+        6: '1.png (of 12×20, its image of 20×12, which its EXIF orientation turns: save it upright)',
+    }
+    assert told[orientation] in capsys.readouterr().err
+
+
 def test_labels_that_training_lacks_are_beyond_the_classes(tmp_path):
     root = write(tmp_path, val=[mask(0, 3)])
     with pytest.raises(
