@@ -103,6 +103,7 @@ def test_a_detector_becomes_one_piece_before_its_post_processing(detections, sch
     assert [o['shape'] for o in found['outputs'].values()] == [[1, 100, 4], [1, 100], [1, 100], [1]]
     assert found['output'] == {'activation': 'sigmoid'}
     assert found['suppression']['by_class']
+    assert 'beyond 0 and 1: clip' in found['boxes_are']
     assert 'the whole image' in found['preprocessing']
 
 
@@ -143,6 +144,8 @@ def test_detections_are_those_of_the_task(detections, detector):
     np.testing.assert_allclose(scores, expected['scores'], atol=1e-5)
     counts = np.sum(expected['scores'].numpy() > 0, axis=1)
     np.testing.assert_array_equal(found['count'], counts)
+    # The op leaves boxes that reach out of the image as they are, which the card tells.
+    assert found['boxes'].min() < 0 or found['boxes'].max() > 1
 
 
 @pytest.mark.slow
@@ -159,6 +162,7 @@ def test_raw_heads_come_with_what_it_takes_to_decode_them(detections, detector):
     task, batch = batch_of(detector)
     np.testing.assert_allclose(found['anchors'], task.anchors, atol=1e-6)
     assert found['evaluation']['mean_steps'].keys() == set(HEADS)
+    assert found['scores_are'].endswith('0 is the background, column 1 + n is labels[n]')
     # Decoded by hand, as the card says, they are the boxes of the task.
     file = TFLiteModel(detections / 'tiny_int8_raw.tflite')
     heads = file(batch['image'].numpy())
