@@ -5,7 +5,7 @@ import os
 
 from ml_collections import ConfigDict
 
-from train.data.labels import BACKGROUND, has_names
+from train.data.labels import BACKGROUND, has_names, read_lines
 from train.data.source import Judged, open_split, shifted
 
 
@@ -15,8 +15,7 @@ def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
     Raises:
       ValueError: it names none.
     """
-    with open(path, encoding='utf-8') as lines:
-        labels = tuple(line.strip() for line in lines if line.strip())
+    labels = read_lines(path)
     if not labels:
         raise ValueError(f'{path} names no classes; expected one a line')
     return labels

@@ -51,7 +51,7 @@ def test_other_classes_are_refused(config, labels, words):
 
 def test_labels_are_a_line_each(tmp_path):
     path = tmp_path / 'labels.txt'
-    path.write_text('tench, Tinca tinca\n\n goldfish\n')
+    path.write_text('\ufefftench, Tinca tinca\n\n goldfish\n')
     assert read_labels(path) == ('tench, Tinca tinca', 'goldfish')
     path.write_text('cell\n')
     assert read_labels(path) == ('cell',)  # of a detector
