@@ -29,6 +29,7 @@ from export.verify import Verifier
 from export.whole_numbers import whole_number_model
 from train import loop
 from train.card_file import write_card
+from train.classes import check_labels
 from train.data.pipeline import images_at_once
 from train.files import write_file, write_json
 from train.run import Run
@@ -305,9 +306,8 @@ def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
         raise ValueError(
             f'unknown scheme {sorted(unknown)[0]!r}; expected some of {", ".join(SCHEMES)}'
         )
-    classes = len(trained.run.labels)
-    if options.labels is not None and len(options.labels) != classes:
-        raise ValueError(f'--labels names {len(options.labels)} classes, the network has {classes}')
+    labels, task = trained.run.labels, trained.run.make_task()
+    check_labels(options.labels, len(labels), 'the network', task.config.task)
     for field, least in (('calibration_images', 1), ('search_images', 0)):
         if recipe.quantize[field] < least:
             raise ValueError(
@@ -318,7 +318,6 @@ def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
             '--hard_swish=fused does not go with --scheme=int16x8: TFLite has no int16 HARD_SWISH; '
             'use --hard_swish=auto'
         )
-    task = trained.run.make_task()
     products = PRODUCTS[task.config.task]
     product = products.make(options.outputs, task)
     if 'int16x8' in options.schemes and not product.finish.typed:

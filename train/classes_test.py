@@ -1,7 +1,7 @@
 import pytest
 
 from configs import base
-from train.classes import open_matching, read_labels
+from train.classes import check_labels, open_matching, read_labels
 from train.data.labels import numbered
 
 COLORS = ('blue', 'green', 'red')
@@ -58,3 +58,20 @@ def test_labels_are_a_line_each(tmp_path):
     path.write_text('\n')
     with pytest.raises(ValueError, match='names no classes; expected one a line'):
         read_labels(path)
+
+
+def test_names_that_are_given_are_as_many_as_classes():
+    check_labels(None, 3, 'model', 'detection')
+    check_labels(COLORS, 3, 'model', 'detection')
+    with pytest.raises(ValueError, match=r'^--labels names 3 classes, model has 2$'):
+        check_labels(COLORS, 2, 'model', 'classification')
+
+
+def test_equal_names_are_for_classifiers_alone():
+    twice = ('crane', 'crane', 'hen')
+    check_labels(twice, 3, 'model', 'classification')
+    for task in ('detection', 'segmentation'):
+        with pytest.raises(
+            ValueError, match=rf'names crane more than once; expected names of {task}'
+        ):
+            check_labels(twice, 3, 'model', task)
