@@ -37,6 +37,7 @@ from train.task import Outputs
 
 Method = Literal['qat', 'ptq']
 SCHEMES = ('int8', 'int16x8', 'dynamic', 'float16')
+DETECTION_LOSS = ('focal_alpha', 'focal_gamma', 'box_weight')  # what it reads of config.detection
 LAYER_IMAGES = 4  # at least, for the comparison layer by layer
 
 
@@ -203,11 +204,16 @@ class _Stage:
 
     def _ranges(self, graph: Graph, form: HardSwishForm) -> Ranges:
         """Calibrates, or reads what an earlier call on the same network found."""
-        quantize = self._recipe.quantize
+        quantize, config = self._recipe.quantize, self._quantized_run.config
         path = Path(self._options.output, f'{graph.name}_{form}_ranges.json')
         made_of = {
-            'weights': self._quantized_run.config.quantize.source,
+            'weights': config.quantize.source,
             'images': self._calibration_checksum(),
+            'loss': {
+                'label_smoothing': config.train.label_smoothing,
+                'class_weights': list(config.train.class_weights),
+                **{field: config.detection[field] for field in DETECTION_LOSS},
+            },
             'distill': self._recipe.distill.to_dict(),
             'calibration_images': quantize.calibration_images,
             'search_images': quantize.search_images,
