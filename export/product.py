@@ -61,14 +61,14 @@ class Products:
       agreement_is: what that is, in words for the card.
       imitation: given the answers of a quantized network, the float network's, the batch and a
         temperature, how far the former are from the latter, [N], in the units of the task's loss.
-      padding: by a name of a batch, what fills the rest where its examples differ in size.
+      calibration: what of an example of evaluation a batch for calibration takes, all of one size.
     """
 
     kinds: Mapping[str, Callable[[Task], Product]]
     agreement: Callable[[Answers, Answers], np.ndarray]
     agreement_is: str
     imitation: Callable[[Outputs, Outputs, Batch, float], tf.Tensor]
-    padding: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    calibration: Callable[[Batch], Batch] = lambda example: example
 
     def make(self, name: str, task: Task) -> Product:
         """The product of that name; '' is the default.

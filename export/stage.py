@@ -29,6 +29,7 @@ from export.verify import Verifier
 from export.whole_numbers import whole_number_model
 from train import loop
 from train.card_file import write_card
+from train.classes import check_labels
 from train.data.pipeline import images_at_once
 from train.files import write_file, write_json
 from train.run import Run
@@ -36,6 +37,7 @@ from train.task import Outputs
 
 Method = Literal['qat', 'ptq']
 SCHEMES = ('int8', 'int16x8', 'dynamic', 'float16')
+DETECTION_LOSS = ('focal_alpha', 'focal_gamma', 'box_weight')  # what it reads of config.detection
 LAYER_IMAGES = 4  # at least, for the comparison layer by layer
 
 
@@ -202,11 +204,16 @@ class _Stage:
 
     def _ranges(self, graph: Graph, form: HardSwishForm) -> Ranges:
         """Calibrates, or reads what an earlier call on the same network found."""
-        quantize = self._recipe.quantize
+        quantize, config = self._recipe.quantize, self._quantized_run.config
         path = Path(self._options.output, f'{graph.name}_{form}_ranges.json')
         made_of = {
-            'weights': self._quantized_run.config.quantize.source,
+            'weights': config.quantize.source,
             'images': self._calibration_checksum(),
+            'loss': {
+                'label_smoothing': config.train.label_smoothing,
+                'class_weights': list(config.train.class_weights),
+                **{field: config.detection[field] for field in DETECTION_LOSS},
+            },
             'distill': self._recipe.distill.to_dict(),
             'calibration_images': quantize.calibration_images,
             'search_images': quantize.search_images,
@@ -253,13 +260,7 @@ class _Stage:
         count = images_at_once(self._recipe.quantize.calibration_images, task.resolution)
         count = min(count, train.num_examples)
         examples = train.shuffled(0, 0).take(count).map(task.eval_example)
-        shapes = {name: spec.shape for name, spec in examples.element_spec.items()}
-        filling = {
-            name: tf.cast(self._products.padding.get(name, 0), spec.dtype)
-            for name, spec in examples.element_spec.items()
-        }
-        # As one batch: examples of different sizes are filled up to the largest of all.
-        whole = examples.padded_batch(count, shapes, filling)
+        whole = examples.map(self._products.calibration).batch(count)
         return next(whole.map(task.eval_batch).as_numpy_iterator())
 
     def _with_metadata(self, content: bytes, scheme: str) -> bytes:
@@ -311,9 +312,8 @@ def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
         raise ValueError(
             f'unknown scheme {sorted(unknown)[0]!r}; expected some of {", ".join(SCHEMES)}'
         )
-    classes = len(trained.run.labels)
-    if options.labels is not None and len(options.labels) != classes:
-        raise ValueError(f'--labels names {len(options.labels)} classes, the network has {classes}')
+    labels, task = trained.run.labels, trained.run.make_task()
+    check_labels(options.labels, len(labels), 'the network', task.config.task)
     for field, least in (('calibration_images', 1), ('search_images', 0)):
         if recipe.quantize[field] < least:
             raise ValueError(
@@ -324,7 +324,6 @@ def _check(trained: Trained, options: Options, recipe: ConfigDict) -> None:
             '--hard_swish=fused does not go with --scheme=int16x8: TFLite has no int16 HARD_SWISH; '
             'use --hard_swish=auto'
         )
-    task = trained.run.make_task()
     products = PRODUCTS[task.config.task]
     product = products.make(options.outputs, task)
     if 'int16x8' in options.schemes and not product.finish.typed:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from PIL import Image
 
-from export import metadata
+from export import metadata, stage
 from export.card import describe
 from export.metadata_reader import read_metadata
 from export.stage import SCHEMES, Options, export
@@ -102,6 +103,7 @@ def test_a_detector_becomes_one_piece_before_its_post_processing(detections, sch
     assert [o['shape'] for o in found['outputs'].values()] == [[1, 100, 4], [1, 100], [1, 100], [1]]
     assert found['output'] == {'activation': 'sigmoid'}
     assert found['suppression']['by_class']
+    assert 'beyond 0 and 1: clip' in found['boxes_are']
     assert 'the whole image' in found['preprocessing']
 
 
@@ -142,6 +144,8 @@ def test_detections_are_those_of_the_task(detections, detector):
     np.testing.assert_allclose(scores, expected['scores'], atol=1e-5)
     counts = np.sum(expected['scores'].numpy() > 0, axis=1)
     np.testing.assert_array_equal(found['count'], counts)
+    # The op leaves boxes that reach out of the image as they are, which the card tells.
+    assert found['boxes'].min() < 0 or found['boxes'].max() > 1
 
 
 @pytest.mark.slow
@@ -158,6 +162,7 @@ def test_raw_heads_come_with_what_it_takes_to_decode_them(detections, detector):
     task, batch = batch_of(detector)
     np.testing.assert_allclose(found['anchors'], task.anchors, atol=1e-6)
     assert found['evaluation']['mean_steps'].keys() == set(HEADS)
+    assert found['scores_are'].endswith('0 is the background, column 1 + n is labels[n]')
     # Decoded by hand, as the card says, they are the boxes of the task.
     file = TFLiteModel(detections / 'tiny_int8_raw.tflite')
     heads = file(batch['image'].numpy())
@@ -242,6 +247,23 @@ def test_a_segmenter_trained_on_crops_is_quantized_at_the_size_of_its_file(
     )
 
 
+@pytest.mark.slow
+def test_ranges_are_searched_by_every_mask_at_its_place(segmenter, tiny_recipe, tmp_path):
+    task, train = segmenter.run.make_task(), segmenter.source.train
+    batch = stage._Stage(segmenter, Options(str(tmp_path)), tiny_recipe(), None)._calibration_batch
+    logits = np.random.default_rng(0).normal(0, 3, (10, 6, 8, 3)).astype(np.float32)
+    sizes, losses, counts = set(), [], []
+    for raw, answer in zip(train.shuffled(0, 0).take(10), logits, strict=True):
+        mask = Image.fromarray(task.eval_example(raw)['mask'].numpy())
+        sizes.add(mask.size)
+        whole = np.asarray(mask.resize((64, 48), Image.Resampling.NEAREST))
+        losses.append(float(task.loss(answer[np.newaxis], {'mask': whole[np.newaxis]})[0]))
+        counts.append(np.sum(whole != 255))
+    assert len(sizes) > 1
+    found = np.mean(task.loss(logits, batch))
+    assert found == pytest.approx(np.average(losses, weights=counts), rel=1e-5)
+
+
 # -------------------------------------------------------------------------------- options
 
 
@@ -260,6 +282,7 @@ def test_a_segmenter_trained_on_crops_is_quantized_at_the_size_of_its_file(
             'in int16; use --outputs=logits or probabilities',
         ),
         ('segmenter', {'outputs': 'raw'}, 'of segmentation; expected one of logits, probabilities'),
+        ('segmenter', {'labels': ('a', 'b', 'a')}, '--labels names a more than once'),
         ('detector', {'outputs': 'raw', 'metadata': True}, 'use --outputs=detections'),
         ('segmenter', {'outputs': 'labels', 'metadata': True}, 'nonsense of a map of labels; use'),
     ],

@@ -203,7 +203,9 @@ def calibrations(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize('what', ['weights', 'recipe', 'images', 'nothing'])
+@pytest.mark.parametrize(
+    'what', ['weights', 'recipe', 'loss', 'class weights', 'images', 'nothing']
+)
 def test_ranges_of_another_network_recipe_or_dataset_are_not_reused(
     tiny_trained, tiny_recipe, tiny_config, output, calibrations, what
 ):
@@ -212,9 +214,14 @@ def test_ranges_of_another_network_recipe_or_dataset_are_not_reused(
         trained = changed(trained)
     elif what == 'recipe':
         recipe.distill.weight = 0.25
-    elif what == 'images':
+    elif what == 'loss':
+        recipe.train.label_smoothing = 0.1
+    elif what in ('class weights', 'images'):
         config = tiny_config()
-        config.augment.eval_crop = 0.5
+        if what == 'images':
+            config.augment.eval_crop = 0.5
+        else:
+            config.train.class_weights = (1.0, 2.0, 1.0)
         run = type(trained.run)(config, trained.run.spec, trained.run.labels)
         trained = Trained(run, trained.source, trained.model, trained.step)
     options = Options(str(output), ('int8',), method='ptq')

@@ -9,8 +9,8 @@ from mobilenet_v3.cost import (
     resolve,
     resolve_backbone,
 )
-from mobilenet_v3.heads import LR_ASPP, SSDLITE, DetectionHead, SegmentationHead, skip_of
-from mobilenet_v3.spec import ModelSpec, Shape, Size, endpoints
+from mobilenet_v3.heads import LR_ASPP, SSDLITE, DetectionHead, SegmentationHead, maps_of, skip_of
+from mobilenet_v3.spec import ModelSpec, Shape, Size
 from mobilenet_v3.transforms import without_wide_last
 
 
@@ -51,8 +51,7 @@ def count_detector(
 def detector_maps(spec: ModelSpec, resolution: Size, head: DetectionHead) -> list[Shape]:
     """[H, W, C] of the feature maps that the predictors see: C4, C5 and the extra ones."""
     _, outputs = backbone_layers(spec, resolution, input_channels=3)
-    names = endpoints(spec)
-    maps = [outputs[names['C4']], outputs[names['C5']]]
+    maps = [outputs[name] for name in maps_of(spec)]
     for channels in head.extras:
         height, width, _ = maps[-1]
         maps.append((-(-height // 2), -(-width // 2), channels))

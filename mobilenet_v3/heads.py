@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from mobilenet_v3.spec import ModelSpec, Size, make_divisible, place
+from mobilenet_v3.spec import ModelSpec, Size, endpoints, make_divisible, place
 
 HeadKind = Literal['lr_aspp', 'r_aspp']
 Pooling = Literal['paper', 'global']
@@ -136,6 +136,21 @@ class SegmentationHead:
 
 
 LR_ASPP = SegmentationHead()  # of the paper's candidates, rows 8 and 11 of Table 7
+
+
+def maps_of(spec: ModelSpec) -> tuple[str, str]:
+    """The backbone's outputs that SSDLite begins with, C4 and C5 (Paper: §6.3).
+
+    Raises:
+      ValueError: the network ends before stride 32.
+    """
+    names = endpoints(spec)
+    if 'C5' not in names:
+        raise ValueError(
+            f'{spec.name} has no feature map at stride 32 for SSDLite, its strides end at '
+            f'{place(spec)[-1].nominal_stride}; give one more block a stride of 2'
+        )
+    return names['C4'], names['C5']
 
 
 def skip_of(spec: ModelSpec) -> str:

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from mobilenet_v3.heads import AnchorSpec, DetectionHead, SegmentationHead, skip_of
+from mobilenet_v3.heads import AnchorSpec, DetectionHead, SegmentationHead, maps_of, skip_of
 from mobilenet_v3.tables import get_spec
 
 
@@ -88,6 +88,16 @@ def test_the_skip_is_the_last_depthwise_at_stride_8():
     coarse = dataclasses.replace(get_spec('large'), blocks=get_spec('large').blocks[:3])
     with pytest.raises(ValueError, match='large has no block at stride 8'):
         skip_of(coarse)
+
+
+def test_ssdlite_stands_on_strides_16_and_32():
+    assert maps_of(get_spec('large')) == ('bneck_13/expand', 'last')
+    coarse = dataclasses.replace(get_spec('large'), output_stride=16)
+    assert maps_of(coarse) == ('bneck_13/expand', 'last')
+    fine = dataclasses.replace(get_spec('large'), blocks=get_spec('large').blocks[:12])
+    told = 'large has no feature map at stride 32 for SSDLite, its strides end at 16; give one more'
+    with pytest.raises(ValueError, match=told):
+        maps_of(fine)
 
 
 @pytest.mark.parametrize(

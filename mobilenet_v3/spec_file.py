@@ -3,11 +3,14 @@
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 
 from mobilenet_v3.spec import ModelSpec
 from mobilenet_v3.tables import get_spec
+
+LONGEST_NAME = 100  # of a network
 
 
 def to_dict(spec: ModelSpec) -> dict:
@@ -22,7 +25,14 @@ def from_dict(values: object) -> ModelSpec:
       ValueError: a field is missing, unknown, of another type or out of range; the message names it,
         such as `blocks[3].kernel`.
     """
-    return _read(ModelSpec, values, '')
+    spec = _read(ModelSpec, values, '')
+    # Files are named by it, where '../x' would lie elsewhere, and scopes of TensorFlow.
+    if len(spec.name) > LONGEST_NAME or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_.-]*', spec.name):
+        raise ValueError(
+            f'name is {spec.name[:LONGEST_NAME]!r}; expected at most {LONGEST_NAME} of A to Z, a to z, '
+            '0 to 9, _ . and -, a letter or digit first'
+        )
+    return spec
 
 
 def load_model_spec(name_or_file: str) -> ModelSpec:

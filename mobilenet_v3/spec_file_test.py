@@ -46,6 +46,13 @@ def edit(values, path, value):
         (('stem',), 7, 'stem is 7; expected an object of fields'),
         (('blocks', 1, 'expansion'), 8, r'blocks\[1\].expansion is 8, narrower than its input'),
         (('name',), None, 'name is None; expected str'),
+        (('name',), '', "name is ''; expected at most 100 of A to Z, a to z, 0 to 9, _"),
+        (('name',), '../x', "name is '../x'; expected"),
+        (('name',), '/tmp/x', "name is '/tmp/x'; expected"),
+        (('name',), '.x', "name is '.x'; expected"),
+        (('name',), 'a\\b', "name is 'a.*b'; expected"),
+        (('name',), 'a\n', "name is 'a.*n'; expected"),
+        (('name',), 101 * 'x', "name is 'x*'; expected"),
     ],
 )
 def test_an_invalid_spec_names_the_field(path, value, message):

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from mobilenet_v3 import layers
-from mobilenet_v3.heads import SSDLITE, DetectionHead
+from mobilenet_v3.heads import SSDLITE, DetectionHead, maps_of
 from mobilenet_v3.spec import ModelSpec
 
 # Paper: released code. With the focal loss every class starts out as rare as an object is: at 1 %.
@@ -36,7 +36,7 @@ def ssdlite(
       the box codes ty, tx, th, tw, and 'scores' [N, A, K + 1], logits of which the first is the
       background's.
     """
-    maps = [outputs['C4'], outputs['C5']]
+    maps = [outputs[name] for name in maps_of(spec)]
     for i, channels in enumerate(head.extras):
         maps.append(_extra(maps[-1], channels, spec, f'ssd/extra_{i + 1}'))
     boxes, scores = [], []

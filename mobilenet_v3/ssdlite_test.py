@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,6 +50,13 @@ def test_answers_stand_in_the_order_of_the_anchors():
     strongest = detector_anchors(SMALL, 256)[first][np.argmax(change[first])]
     assert strongest[0] > 0.8
     assert strongest[1] < 0.2
+
+
+@pytest.mark.parametrize('ask', [build_detector, count_detector, detector_anchors])
+def test_a_backbone_that_ends_at_stride_16_is_refused(ask):
+    fine = dataclasses.replace(SMALL, blocks=SMALL.blocks[:8])
+    with pytest.raises(ValueError, match='small_1024 has no feature map at stride 32 for SSDLite'):
+        ask(fine, resolution=64)
 
 
 def test_weights_are_those_that_are_counted(detector):

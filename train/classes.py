@@ -5,7 +5,8 @@ import os
 
 from ml_collections import ConfigDict
 
-from train.data.labels import BACKGROUND, has_names
+from train.data.faults import name_some
+from train.data.labels import BACKGROUND, has_names, read_lines
 from train.data.source import Judged, open_split, shifted
 
 
@@ -15,11 +16,28 @@ def read_labels(path: str | os.PathLike) -> tuple[str, ...]:
     Raises:
       ValueError: it names none.
     """
-    with open(path, encoding='utf-8') as lines:
-        labels = tuple(line.strip() for line in lines if line.strip())
+    labels = read_lines(path)
     if not labels:
         raise ValueError(f'{path} names no classes; expected one a line')
     return labels
+
+
+def check_labels(labels: tuple[str, ...] | None, classes: int, model: str, task: str) -> None:
+    """Refuses what --labels names where it does not fit the classes of a model of `task`.
+
+    Raises:
+      ValueError: they are more or fewer, or two are equal. Classes of a classifier may be, as
+        ImageNet has two cranes; boxes and masks are drawn by name.
+    """
+    if labels is None:
+        return
+    if len(labels) != classes:
+        raise ValueError(f'--labels names {len(labels)} classes, {model} has {classes}')
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice and task != 'classification':
+        raise ValueError(
+            f'--labels names {name_some(twice)} more than once; expected names of {task} that differ'
+        )
 
 
 def open_matching(

@@ -1,7 +1,7 @@
 import pytest
 
 from configs import base
-from train.classes import open_matching, read_labels
+from train.classes import check_labels, open_matching, read_labels
 from train.data.labels import numbered
 
 COLORS = ('blue', 'green', 'red')
@@ -51,10 +51,27 @@ def test_other_classes_are_refused(config, labels, words):
 
 def test_labels_are_a_line_each(tmp_path):
     path = tmp_path / 'labels.txt'
-    path.write_text('tench, Tinca tinca\n\n goldfish\n')
+    path.write_text('\ufefftench, Tinca tinca\n\n goldfish\n')
     assert read_labels(path) == ('tench, Tinca tinca', 'goldfish')
     path.write_text('cell\n')
     assert read_labels(path) == ('cell',)  # of a detector
     path.write_text('\n')
     with pytest.raises(ValueError, match='names no classes; expected one a line'):
         read_labels(path)
+
+
+def test_names_that_are_given_are_as_many_as_classes():
+    check_labels(None, 3, 'model', 'detection')
+    check_labels(COLORS, 3, 'model', 'detection')
+    with pytest.raises(ValueError, match=r'^--labels names 3 classes, model has 2$'):
+        check_labels(COLORS, 2, 'model', 'classification')
+
+
+def test_equal_names_are_for_classifiers_alone():
+    twice = ('crane', 'crane', 'hen')
+    check_labels(twice, 3, 'model', 'classification')
+    for task in ('detection', 'segmentation'):
+        with pytest.raises(
+            ValueError, match=rf'names crane more than once; expected names of {task}'
+        ):
+            check_labels(twice, 3, 'model', task)

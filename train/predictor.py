@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from configs import base
 from train.answers import ANSWERS
 from train.card_file import card_path, read_card
+from train.classes import check_labels
 from train.data.labels import numbered
 from train.file_forms import FORMS, log_probabilities
 from train.run import Run, load_trained, resolve_spec
@@ -71,7 +72,7 @@ def open_predictor(model: str, labels: tuple[str, ...] | None = None) -> Predict
 
     Raises:
       ValueError: there is no such model, it is damaged or no classifier, its card is of another
-        file, or there are more or fewer labels than classes.
+        file, or `labels` do not fit it (`check_labels`).
     """
     if os.path.isdir(model):
         return _from_run(model, labels)
@@ -84,7 +85,7 @@ def open_predictor(model: str, labels: tuple[str, ...] | None = None) -> Predict
 
 def _from_run(workdir: str, labels: tuple[str, ...] | None) -> Predictor:
     run, model, _ = load_trained(workdir)
-    _check_labels(workdir, labels, len(run.labels))
+    check_labels(labels, len(run.labels), workdir, run.config.task)
     run = dataclasses.replace(run, labels=labels or run.labels)
     shape = (None, *model.input_shape[1:])
     call = tf.function(
@@ -115,7 +116,7 @@ def _from_file(path: str, labels: tuple[str, ...] | None) -> Predictor:
             f'card {card_path(path)} names {len(run.labels)} classes, {path} has {classes} '
             'outputs; export again'
         )
-    _check_labels(path, labels, classes)
+    check_labels(labels, classes, path, task)
     run = dataclasses.replace(run, labels=labels or run.labels)
     notes = [] if described else _assumptions(path, run.config, labels is not None)
     probabilities = activation == 'softmax'
@@ -167,8 +168,3 @@ def _assumptions(path: str, config: ConfigDict, labelled: bool) -> list[str]:
             'its classes have no names, so numbers stand for them; --labels=FILE names them'
         )
     return said
-
-
-def _check_labels(name: str, labels: tuple[str, ...] | None, classes: int) -> None:
-    if labels is not None and len(labels) != classes:
-        raise ValueError(f'--labels names {len(labels)} classes, {name} has {classes}')

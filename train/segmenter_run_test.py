@@ -176,3 +176,11 @@ def test_the_commands_write_reports_and_sheets(folder, run_python):
     assert head == ['file', 'label', 'share']
     assert 4 <= len(lines) <= 8
     assert Image.open(folder / 'x.png').size[0] > 1200
+
+
+@pytest.mark.parametrize('name', ['run', 'logits.tflite'])
+def test_two_classes_of_one_name_are_refused(folder, name):
+    with pytest.raises(
+        ValueError, match='--labels names road more than once; expected names of seg'
+    ):
+        open_predictor(str(folder / name), ('road', 'sky', 'road'))

@@ -22,6 +22,12 @@ from train.tasks.detection import Detection
 POST_PROCESS = 'TFLite_Detection_PostProcess'
 Heads = dict[str, tf.Tensor]
 
+# What outputs are, for the card.
+_BOXES = (
+    'ymin, xmin, ymax, xmax, fractions of the image; they may reach out of it, beyond 0 and 1: clip'
+)
+_LOGITS = 'logits, a sigmoid of each alone; column 0 is the background, column 1 + n is labels[n]'
+
 # Detections that are compared: what a client shows, and boxes that it would take for the same.
 _LEAST_SCORE, _LEAST_OVERLAP = 0.3, 0.75
 
@@ -69,7 +75,9 @@ def _suppressed(task: Detection, name: str, *, by_class: bool, suffix: str = '')
         return {'boxes': boxes, 'classes': classes, 'scores': scores, 'count': count}
 
     return Product(
-        Given(name, 'sigmoid', {'suppression': dataclasses.asdict(suppression)}),
+        Given(
+            name, 'sigmoid', {'boxes_are': _BOXES, 'suppression': dataclasses.asdict(suppression)}
+        ),
         Finish(finish, typed=False, custom_op=POST_PROCESS),
         comparable=False,
         suffix=suffix,
@@ -112,6 +120,7 @@ def _raw(task: Task) -> Product:
     """Box codes and logits, with what it takes to decode them."""
     anchors = cast(Detection, task).anchors
     facts = {
+        'scores_are': _LOGITS,
         'box_coder': _box_coder(),
         'anchors_are': 'ycenter, xcenter, height, width, fractions of the image',
         'anchors': [[round(float(side), 6) for side in anchor] for anchor in anchors],

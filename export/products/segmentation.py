@@ -7,7 +7,6 @@ from export.card import Given
 from export.convert import Finish
 from export.mediapipe_tasks import image_segmenter
 from export.product import Answers, Product, Products
-from train.data.mask_file import IGNORED
 from train.data.pipeline import Batch
 from train.distill import soft_loss
 from train.file_forms import log_probabilities
@@ -61,10 +60,17 @@ def _imitation(
     return tf.reduce_mean(soft_loss(outputs, taught, temperature), axis=[1, 2])
 
 
+def _calibration(example: Batch) -> Batch:
+    """With the mask at the size of the image: all masks alike, and logits as large as the network's."""
+    image, mask = example['image'], example['mask']
+    nearest = tf.image.resize(mask[..., tf.newaxis], image.shape[:2], 'nearest')
+    return {'image': image, 'mask': nearest[..., 0]}
+
+
 PRODUCTS = Products(
     kinds={'logits': _logits, 'probabilities': _probabilities, 'labels': _labels},
     agreement=_agreement,
     agreement_is='share of pixels with the same class',
     imitation=_imitation,
-    padding={'mask': IGNORED},
+    calibration=_calibration,
 )

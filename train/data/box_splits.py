@@ -35,6 +35,8 @@ class BoxFolder:
 def open_all(folder: BoxFolder, config: ConfigDict) -> Source:
     """Opens it for training; the test split stands in for a missing val, and else a part of train.
 
+    Beside val a test split without boxes is left out.
+
     The classes are those beside the data; or else those that the training file declares, in its
     order, and after them the sorted names of all others that boxes of any split have.
 
@@ -47,6 +49,10 @@ def open_all(folder: BoxFolder, config: ConfigDict) -> Source:
             f'{folder.expected}. What is only to be evaluated is given to train.evaluate'
         )
     read = {split: reader() for split, reader in folder.readers.items()}
+    if 'val' in read and 'test' in read and not read['test'].labels():
+        # Benchmarks keep the boxes of their test images to themselves.
+        warn(f'{folder.name}: no box of the test split can be read; it is left out')
+        del read['test']
     if 'val' not in read:
         if 'test' in read:
             read['val'] = read.pop('test')

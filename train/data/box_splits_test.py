@@ -3,7 +3,7 @@ from ml_collections import ConfigDict
 
 from train.data.box_splits import BoxFolder, hold_out, make_room
 from train.data.boxes import Annotated, Annotations, Box
-from train.data.source import Split, open_split
+from train.data.source import Split, open_source, open_split
 
 
 def open_one(path, split, labels=('green', 'red', 'blue', 'grey')):
@@ -89,6 +89,31 @@ def test_classes_that_the_model_does_not_know_are_named(box_folder):
 
 def test_a_model_without_names_takes_those_of_the_data(box_folder):
     assert open_one(box_folder, 'val', ('0', '1', '2')).labels == ('blue', 'green', 'red')
+
+
+# ----------------------------------------------------------------------- a test without boxes
+
+
+@pytest.mark.parametrize('xml', ['missing', 'without objects', 'bad'])
+def test_a_test_split_without_boxes_is_left_out(alone, capsys, xml):
+    root = alone('train', 'val')
+    annotations = root / 'Annotations'
+    (root / 'ImageSets/Main/test.txt').write_text('secret\n')
+    if xml != 'missing':
+        there = {file.name: file.read_text() for file in annotations.iterdir()}
+        annotations.unlink()  # a link
+        annotations.mkdir()
+        there['secret.xml'] = f'<annotation>{"<object/>" if xml == "bad" else ""}</annotation>'
+        for name, text in there.items():
+            (annotations / name).write_text(text)
+    fields = {'dataset': f'voc:{root}', 'background': False, 'max_bad_fraction': 0}
+    source = open_source(ConfigDict({**fields, 'max_boxes': 100}), 'detection')
+    assert (source.train.num_examples, source.val.num_examples) == (10, 7)
+    assert source.test is None
+    told = f'warning: voc:{root}: no box of the test split can be read; it is left out\n'
+    assert capsys.readouterr().err == told
+    with pytest.raises(ValueError, match=r'1 of 1 test images are bad'):
+        open_one(root, 'test')
 
 
 # ---------------------------------------------------------------------------- a part of train

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.exif import warn_of_turned
 from train.data.faults import name_some, skip_or_stop, warn
-from train.data.images import read_size
+from train.data.images import Stored, look_at
 from train.data.source import Split, listed_split
 
 OVERHANG = (
@@ -108,15 +109,16 @@ def make_split(found: Annotations, labels: Sequence[str], name: str, config: Con
       ValueError: too many images or boxes are bad, or none has a box.
     """
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        sizes = list(pool.map(_size, (image.image for image in found.images)))
+        looks = list(pool.map(_look_at, (image.image for image in found.images)))
     numbers = {label: number for number, label in enumerate(labels)}
     bad_images, bad_boxes = list(found.bad_images), list(found.bad_boxes)
     kept: list[_Kept] = []
-    for image, size in zip(found.images, sizes, strict=True):
+    turned: list[str] = []
+    for image, stored in zip(found.images, looks, strict=True):
         try:
-            if isinstance(size, str):
-                raise ValueError(size)
-            image = _fit(image, size)
+            if isinstance(stored, str):
+                raise ValueError(stored)
+            image, size = _fit(image, stored.size), stored.size
         except ValueError as e:
             bad_images.append(f'{image.image} ({e})')
             continue
@@ -126,6 +128,7 @@ def make_split(found: Annotations, labels: Sequence[str], name: str, config: Con
             bad_images.append(f'{image.image} (all of its {len(bad)} boxes are bad)')
         else:
             kept.append(_Kept(image, size, good, _rows(good, size, numbers)))
+            turned += [image.image] if stored.turned else []
     num_boxes = sum(len(image.boxes) + len(image.faults) for image in found.images)
     num_boxes += len(found.bad_boxes)
     num_images = len(found.images) + len(found.bad_images)
@@ -133,6 +136,7 @@ def make_split(found: Annotations, labels: Sequence[str], name: str, config: Con
     skip_or_stop(bad_boxes, num_boxes, f'{name} boxes are bad', config)
     skip_or_stop(bad_images, num_images, f'{name} images are bad', config)
     _warn_of_sizes(kept, name)
+    warn_of_turned(turned, len(kept), name)
     if not any(entry.boxes for entry in kept):
         raise ValueError(f'none of the {name} images has a box; expected some that have')
     return _split(kept)
@@ -148,10 +152,10 @@ class _Kept:
     rows: np.ndarray
 
 
-def _size(file: str) -> tuple[int, int] | str:
-    """The height and width of an image, or why it cannot be decoded."""
+def _look_at(file: str) -> Stored | str:
+    """How an image is stored, or why it cannot be decoded."""
     try:
-        return read_size(file)
+        return look_at(file)
     except ValueError as e:
         return str(e)
 

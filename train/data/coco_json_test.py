@@ -70,6 +70,13 @@ def examples(split):
 # ------------------------------------------------------------------------------- good data
 
 
+def test_a_test_split_whose_boxes_are_kept_secret_is_left_out(tmp_path, capsys):
+    secret = {**PLAIN, 'annotations': []}
+    source = open_at(write(tmp_path, test2017=secret))
+    assert (source.val.num_examples, source.test) == (1, None)
+    assert 'no box of the test split can be read; it is left out' in capsys.readouterr().err
+
+
 def test_boxes_are_corner_and_size_and_classes_come_by_id(tmp_path):
     annotations = [box(1, area=321.5), box(2, category_id=7, bbox=(0, 0, 100, 60), iscrowd=1)]
     source = open_at(write(tmp_path, train=content(annotations=annotations)))

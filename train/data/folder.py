@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from train.data.faults import skip_or_stop
 from train.data.images import IMAGE_ENDINGS, read_image
+from train.data.labels import read_lines
 from train.data.source import Source, Split, listed_split
 
 VAL_NAMES = ('val', 'validation', 'test')
@@ -102,8 +103,7 @@ def _list_labels(path: str, files: Listing) -> list[str]:
     num_classes = max(label for _, label in files) + 1
     if not os.path.isfile(f'{path}/labels.txt'):
         return [str(i) for i in range(num_classes)]
-    with open(f'{path}/labels.txt', encoding='utf-8') as lines:
-        labels = [line.strip() for line in lines if line.strip()]
+    labels = list(read_lines(f'{path}/labels.txt'))  # as they are: ImageNet has two cranes
     if len(labels) < num_classes:
         raise ValueError(
             f'{path}/labels.txt names {len(labels)} classes, the lists use {num_classes}'

@@ -107,7 +107,11 @@ def test_lists_give_file_and_label(tmp_path):
 
 
 def test_lists_may_name_their_classes(tmp_path):
-    assert open_at(write_lists(tmp_path, labels='cat\ndog\nowl\n')).labels == ('cat', 'dog', 'owl')
+    assert open_at(write_lists(tmp_path, labels='\ufeffcat\ndog\nowl\n')).labels == (
+        'cat',
+        'dog',
+        'owl',
+    )
 
 
 def test_blank_lines_in_a_list_are_nothing(tmp_path):

@@ -1,9 +1,12 @@
 """Image files: which they are, and their pixels."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
 import tensorflow as tf
+
+from train.data.exif import is_turned
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif')
 
@@ -42,6 +45,8 @@ def read_image(file: str) -> tuple[bytes, tf.Tensor]:
     Raises:
       ValueError: why it cannot be decoded, in a few words.
     """
+    if not os.path.isfile(file):  # a pipe of that name would be waited for
+        raise ValueError('no such file')
     try:
         with open(file, 'rb') as opened:
             content = opened.read()
@@ -50,23 +55,33 @@ def read_image(file: str) -> tuple[bytes, tf.Tensor]:
         return content, decode(content)
     except tf.errors.OpError:
         raise ValueError('damaged or no image') from None
-    except FileNotFoundError:
-        raise ValueError('no such file') from None
     except OSError as e:
         raise ValueError(e.strerror) from None
 
 
-def read_size(file: str) -> tuple[int, int]:
-    """The height and width of an image all of which can be decoded.
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """How an image is stored.
+
+    Attributes:
+      size: (height, width).
+      turned: whether it says that it is to be shown another way up (`is_turned`).
+    """
+
+    size: tuple[int, int]
+    turned: bool
+
+
+def look_at(file: str) -> Stored:
+    """How an image is stored, all of which can be decoded.
 
     Raises:
       ValueError: why it cannot, in a few words.
     """
-    if not os.path.isfile(file):  # a pipe of that name would be waited for
-        raise ValueError('no such file')
     # Decoded as a whole: an image cut short has a whole header.
-    height, width, _ = read_image(file)[1].shape
-    return height, width
+    content, pixels = read_image(file)
+    height, width, _ = pixels.shape
+    return Stored((height, width), is_turned(content))
 
 
 def _walk(folder: str) -> list[str]:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,3 +43,11 @@ def test_why_an_image_cannot_be_decoded(tmp_path, content, reason):
         (tmp_path / 'x.jpg').write_bytes(content)
     with pytest.raises(ValueError, match=f'^{reason}$'):
         read_image(str(tmp_path / 'x.jpg'))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, run_python):
+    os.mkfifo(tmp_path / 'x.jpg')
+    result = run_python(
+        '-c', "from train.data.images import read_image; read_image('x.jpg')", cwd=tmp_path
+    )
+    assert result.stderr.endswith('ValueError: no such file\n')

@@ -18,8 +18,7 @@ def read_names(path: str, name: str = 'labels.txt') -> tuple[str, ...]:
     file = os.path.join(path, name)
     if not os.path.isfile(file):
         return ()
-    with open(file, encoding='utf-8-sig') as lines:
-        names = tuple(line.strip() for line in lines if line.strip())
+    names = read_lines(file)
     if not names:
         raise ValueError(f'{file} names no class; expected one a line')
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -31,6 +30,12 @@ def read_names(path: str, name: str = 'labels.txt') -> tuple[str, ...]:
         except ValueError as e:
             raise ValueError(f'{file}: the class {name[:40]!r} has {e}') from None
     return names
+
+
+def read_lines(file: str | os.PathLike) -> tuple[str, ...]:
+    """The lines of a text file that are not empty, without the mark that Windows' editors begin with."""
+    with open(file, encoding='utf-8-sig') as lines:
+        return tuple(line.strip() for line in lines if line.strip())
 
 
 def check_name(name: str) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from train.data.labels import read_names
+from train.data.labels import read_lines, read_names
 
 
 def test_names_are_lines(tmp_path):
@@ -9,6 +9,11 @@ def test_names_are_lines(tmp_path):
     assert read_names(str(tmp_path)) == ('red blood cell', 'white')
     (tmp_path / 'labels.txt').write_bytes(b'\xef\xbb\xbfred\n')  # as Windows' editors write it
     assert read_names(str(tmp_path)) == ('red',)
+
+
+def test_lines_are_as_they_are(tmp_path):
+    (tmp_path / 'x.txt').write_bytes(b'\xef\xbb\xbfcrane\r\n\r\n crane\r\n')
+    assert read_lines(tmp_path / 'x.txt') == ('crane', 'crane')
 
 
 @pytest.mark.parametrize(

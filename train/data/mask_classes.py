@@ -1,6 +1,6 @@
 """Which numbers of index masks are classes, and what these are called."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -11,6 +11,7 @@ from train.data.mask_file import IGNORED
 
 NAME_FILES = ('labels.txt', 'classes.txt', 'codes.txt')
 BLACK_AND_WHITE = {0, 255}
+MOST_UNCOUNTED = 64  # numbers; beyond, they may be greys between those of classes
 # Names that often stand for pixels that are nothing.
 NOTHING = {'unlabelled', 'unlabeled', 'void', 'ignore', 'ignored', 'background', 'unknown'}
 
@@ -22,8 +23,8 @@ def class_numbers(
 
     They are named by one of NAME_FILES in `path`, a line each from number 0 on, or counted by
     `config.num_classes`, or are the numbers in the training masks: all up to the largest or, where
-    most of those are in no mask (0 and 255 of black and white), the ones that are.
-    `config.ignore_label` is no class.
+    most of those are in no mask (0 and 255 of black and white), the ones that are. Two classes of
+    masks in black and white are the numbers 0 and 255. `config.ignore_label` is no class.
 
     Args:
       path: of the dataset.
@@ -31,7 +32,8 @@ def class_numbers(
       counts: of each training mask the pixels by number, [256].
 
     Raises:
-      ValueError: there are fewer than two, more than a mask of bytes can hold, or two counts of them.
+      ValueError: masks hold fewer than two, there are more than a mask of bytes can hold or, without
+        names or a count, than MOST_UNCOUNTED, or there are two counts of them.
     """
     ignored, (file, names) = config.ignore_label, _names(path)
     if names and config.num_classes not in (0, len(names)):
@@ -41,11 +43,18 @@ def class_numbers(
         )
     total = np.sum([*counts.values()], axis=0)
     occurring = {int(number) for number in np.flatnonzero(total)} - {ignored}
-    told = names or tuple(map(str, range(config.num_classes)))
-    listed = dict(enumerate(told)) or {number: str(number) for number in _numbers(occurring)}
-    numbers = {name: number for number, name in listed.items() if number != ignored}
+    count = len(names) or config.num_classes
+    if not count and len(occurring) > MOST_UNCOUNTED:
+        raise ValueError(
+            f'{path}: the training masks hold {len(occurring)} numbers, as smoothed masks do; expected '
+            f'at most {MOST_UNCOUNTED} where nothing names or counts the classes: resize masks by '
+            f'nearest, or give {NAME_FILES[0]} or --config.data.num_classes'
+        )
+    listed = _in_order(count, occurring, ignored) if count else _numbers(occurring)
+    named = zip(names or map(str, listed), listed, strict=True)
+    numbers = {name: number for name, number in named if number != ignored}
     _check(path, numbers, total, ignored)
-    if not told:
+    if not count:
         _warn_of_gaps(path, numbers, occurring, ignored, counts)
     elif absent := [name for name, number in numbers.items() if number not in occurring]:
         warn(f'{path}: no training mask holds {name_some(absent)}, which count as classes')
@@ -59,7 +68,8 @@ def match_numbers(
     """A model's classes in masks that it is evaluated on.
 
     They are found by their names among those in `path`; where one of the two has no names, by
-    their numbers: the model's, or those from 0 on without `config.ignore_label`, as in training.
+    their numbers: the model's, or those from 0 on without `config.ignore_label`, as in training; of
+    two classes in black and white, 0 and 255.
 
     Args:
       path: of the dataset.
@@ -75,26 +85,29 @@ def match_numbers(
       ValueError: masks hold a class of `path` that the model lacks, or the numbers are more or fewer.
     """
     file, names = _names(path)
-    counted = [n for n in range(len(names or labels) + 1) if n != config.ignore_label]
+    ignored = config.ignore_label
+    occurring = {int(number) for number in np.flatnonzero(total)} - {ignored}
+    places = dict(zip(names, _in_order(len(names), occurring, ignored), strict=True))
+    places = {name: number for name, number in places.items() if number != ignored}
     if all(label.isdecimal() for label in labels) and not {*labels} & {*names}:
         numbers: list[int | None] = [int(label) for label in labels]
-        theirs = tuple(names[n] for n in counted if n < len(names))
+        theirs = tuple(places)
         if theirs and len(theirs) != len(labels):
             raise ValueError(
                 f'{path}/{file} names {len(theirs)} classes besides config.data.ignore_label = '
-                f'{config.ignore_label}, the model has {len(labels)}'
+                f'{ignored}, the model has {len(labels)}'
             )
         return theirs if numbers == list(range(len(names)))[: len(labels)] else labels, numbers
     if not names:
-        return labels, [*counted[: len(labels)]]
-    unknown = [names[n] for n in counted if n < len(names) and total[n] and names[n] not in labels]
+        count = len(labels) + (0 <= ignored < len(labels))
+        return labels, [n for n in _in_order(count, occurring, ignored) if n != ignored]
+    unknown = [name for name, n in places.items() if n in occurring and name not in labels]
     if unknown:
         raise ValueError(
             f'{path} has masks of {name_some(unknown)} ({file}), the model has the classes '
             f'{name_some(labels)}; give the names that the data has for them, in the order of the '
             'model, by --labels=FILE'
         )
-    places = {names[n]: n for n in counted if n < len(names)}
     return labels, [places.get(label) for label in labels]
 
 
@@ -110,6 +123,14 @@ def _names(path: str) -> tuple[str, tuple[str, ...]]:
     return next(iter(read.items()), ('', ()))
 
 
+def _in_order(count: int, occurring: set[int], ignored: int) -> Sequence[int]:
+    """The numbers of so many classes: from 0 on or, of two in black and white, 0 and 255."""
+    white = {255} <= occurring <= BLACK_AND_WHITE
+    if count == len(BLACK_AND_WHITE) and white and ignored not in BLACK_AND_WHITE:
+        return sorted(BLACK_AND_WHITE)
+    return range(count)
+
+
 def _numbers(occurring: set[int]) -> list[int]:
     """All numbers up to the largest one, or those that occur where these are the fewer."""
     below = max(occurring, default=-1) + 1
@@ -120,11 +141,12 @@ def _numbers(occurring: set[int]) -> list[int]:
 def _check(path: str, numbers: dict[str, int], total: np.ndarray, ignored: int) -> None:
     if len(numbers) > IGNORED:
         raise ValueError(f'{path} has {len(numbers)} classes; expected at most {IGNORED}')
-    if len(numbers) >= 2:
+    held = len({*np.flatnonzero(total)} & {*numbers.values()})
+    if held >= 2:
         return
     found = ', '.join(map(str, np.flatnonzero(total)))
     message = (
-        f'{path}: the training masks hold {len(numbers)} classes besides config.data.ignore_label = '
+        f'{path}: the training masks hold {held} classes besides config.data.ignore_label = '
         f'{ignored}; expected at least 2. The numbers of their pixels are {found}'
     )
     if 0 <= ignored < len(total) and total[ignored]:

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.exif import warn_of_turned
 from train.data.faults import skip_or_stop
-from train.data.images import IMAGE_ENDINGS, read_image, read_size
+from train.data.images import IMAGE_ENDINGS, look_at, read_image
 from train.data.mask_classes import class_numbers, match_numbers
 from train.data.mask_file import BITS, HEADER_BYTES, class_tables, read_header
 from train.data.mask_layouts import (
@@ -31,9 +32,13 @@ MOST_TOLD = 40  # classes in a line
 
 @dataclasses.dataclass(frozen=True)
 class _Pair:
-    """An image and its mask: `header` begins the mask's file, `counts` [256] are pixels by number."""
+    """An image and its mask: `header` begins the mask's file, `counts` [256] are pixels by number.
+
+    `turned` is of the image (`train.data.images.Stored`).
+    """
 
     image: str
+    turned: bool
     mask: str
     header: bytes
     bits: int
@@ -136,7 +141,9 @@ def _read_split(folders: Folders, name: str, config: ConfigDict) -> _Read:
     bad = [pair for pair in pairs if isinstance(pair, str)]
     # Before classes are counted: of bad masks alone there would be none, and nobody told why.
     skip_or_stop(bad, len(pairs), f'{name} images or masks are bad', config)
-    return _Read([pair for pair in pairs if isinstance(pair, _Pair)], bad)
+    good = [pair for pair in pairs if isinstance(pair, _Pair)]
+    warn_of_turned([pair.image for pair in good if pair.turned], len(good), name)
+    return _Read(good, bad)
 
 
 def _only(image: str, masks: list[str], folder: str) -> str:
@@ -155,20 +162,22 @@ def _only(image: str, masks: list[str], folder: str) -> str:
 def _read_pair(image: str, mask: str) -> _Pair | str:
     """An image and its mask, or what is wrong with one of them."""
     try:
-        height, width = read_size(image)
+        stored = look_at(image)
     except ValueError as e:
         return f'{image} ({e})'
     try:
         content, _ = read_image(mask)
         size, bits, header = read_header(content)
-        if size != (height, width):
-            raise ValueError(f'of {size[1]}×{size[0]}, its image of {width}×{height}')
+        if size != stored.size:
+            height, width = stored.size
+            mend = ', which its EXIF orientation turns: save it upright' if stored.turned else ''
+            raise ValueError(f'of {size[1]}×{size[0]}, its image of {width}×{height}{mend}')
         values = tf.io.decode_png(header + content[HEADER_BYTES:], channels=1)
     except ValueError as e:
         return f'{mask} ({e})'
     # Spread over 0 to 255 where there are fewer than 8 bits.
     spread = np.bincount(values.numpy().reshape(-1), minlength=256)[:: 255 // (2**bits - 1)]
-    return _Pair(image, mask, header, bits, np.pad(spread, (0, 256 - len(spread))))
+    return _Pair(image, stored.turned, mask, header, bits, np.pad(spread, (0, 256 - len(spread))))
 
 
 def _tell_shares(folder: str, pairs: list[_Pair], numbers: dict[str, int], ignored: int) -> None:

@@ -166,6 +166,21 @@ def test_a_bad_mask_is_named_counted_and_skipped(tmp_path, capsys, name):
         open_at(root, max_bad_fraction=0.1, num_classes=3)
 
 
+@pytest.mark.parametrize(('orientation', 'size'), [(3, SIZE), (6, SIZE[::-1])])
+def test_a_photo_that_is_shown_another_way_up_is_named(tmp_path, capsys, orientation, size):
+    root = write(tmp_path, train=[mask(0, 1, 2)] * 2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new('RGB', SIZE[::-1]).save(root / 'train/1.png', 'JPEG', exif=exif)
+    Image.fromarray(mask(0, 1, 2, size=size)).save(root / 'trainannot/1.png')
+    open_at(root, max_bad_fraction=0.5)
+    told = {
+        3: f'1 of 2 train images have an EXIF orientation that turns or mirrors them: {root}/train/1',
+        6: '1.png (of 12×20, its image of 20×12, which its EXIF orientation turns: save it upright)',
+    }
+    assert told[orientation] in capsys.readouterr().err
+
+
 def test_labels_that_training_lacks_are_beyond_the_classes(tmp_path):
     root = write(tmp_path, val=[mask(0, 3)])
     with pytest.raises(
@@ -221,11 +236,42 @@ def test_black_and_white_are_two_classes_where_nothing_is_ignored(tmp_path, caps
         r'_label=-1',
     ):
         open_at(root)
+    for fields in ({}, {'num_classes': 2}):
+        source = open_at(root, ignore_label=-1, **fields)
+        assert source.labels == ('0', '255')
+        (raw,) = examples(source.val)
+        np.testing.assert_array_equal(classes(raw), mask(1, 0))
+    assert 'warning' not in capsys.readouterr().err
+
+
+def test_black_and_white_have_the_two_names_that_are_given(tmp_path, capsys):
+    root = write(tmp_path, train=[mask(0, 255)], val=[mask(255, 0)])
+    (root / 'labels.txt').write_text('ground\nthing\n')
     source = open_at(root, ignore_label=-1)
-    assert source.labels == ('0', '255')
+    assert source.labels == ('ground', 'thing')
     (raw,) = examples(source.val)
     np.testing.assert_array_equal(classes(raw), mask(1, 0))
-    assert 'warning' not in capsys.readouterr().err
+    assert 'of class 0 ground: 50.0%, 255 thing: 50.0%' in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r'hold 1 classes .* give --config.data.ignore_label=-1'):
+        open_at(root)
+
+
+@pytest.mark.parametrize('fields', [{}, {'num_classes': 3}])
+def test_training_masks_of_one_class_are_refused(tmp_path, fields):
+    root = write(tmp_path, train=[mask(1, 1)])
+    with pytest.raises(ValueError, match=r'hold 1 classes .* numbers of their pixels are 1$'):
+        open_at(root, **fields)
+
+
+def test_smoothed_masks_are_not_a_hundred_classes(tmp_path):
+    smoothed = Image.fromarray(np.uint8([[0, 255]])).resize((240, 1), Image.Resampling.BILINEAR)
+    root = write(tmp_path / 'smoothed', train=[np.reshape(smoothed, SIZE)])
+    with pytest.raises(
+        ValueError, match=r'hold \d+ numbers, as smoothed masks do; expected at most 64'
+    ):
+        open_at(root, ignore_label=-1)
+    many = np.resize(np.arange(150, dtype=np.uint8), SIZE)
+    assert len(open_at(write(tmp_path / 'many', train=[many]), num_classes=150).labels) == 150
 
 
 def test_more_classes_than_a_mask_can_hold_are_refused(tmp_path):

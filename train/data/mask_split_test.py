@@ -67,6 +67,17 @@ def test_without_names_numbers_are_those_of_training(tmp_path):
         judge(root, NAMES)
 
 
+@pytest.mark.parametrize('names', [(), ('ground', 'thing'), ('thing', 'ground')])
+@pytest.mark.parametrize('pixels', [mask(0, 255), mask(255, 255)])
+def test_two_classes_are_black_and_white(tmp_path, names, pixels):
+    root = kept(tmp_path, [pixels], names=names)
+    black, white = (1, 0) if names[:1] == ('thing',) else (0, 1)
+    judged = judge(root, ('ground', 'thing'), ignore_label=-1)
+    np.testing.assert_array_equal(seen(judged), np.where(pixels == 255, white, black))
+    judged = judge(root, ('0', '255'), ignore_label=-1)
+    np.testing.assert_array_equal(seen(judged), pixels // 255)
+
+
 def test_names_of_the_data_are_taken_where_the_model_has_none(tmp_path):
     root = kept(tmp_path, [mask(0, 1)], names=NAMES)
     assert judge(root, ('0', '1', '2')).labels == NAMES

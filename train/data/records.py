@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from train.data.labels import read_lines
 from train.data.order import Stream, mapped, shuffled_in_turn
 from train.data.shards import check_manifest
 from train.data.source import Source, Split
@@ -35,8 +36,7 @@ def open_records(path: str, config: ConfigDict) -> Source:
     labels_path = os.path.join(path, 'labels.txt')
     if not os.path.isfile(labels_path):
         raise ValueError(f'{labels_path} is missing; expected a class name a line')
-    with open(labels_path, encoding='utf-8') as lines:
-        labels = tuple(line.strip() for line in lines if line.strip())
+    labels = read_lines(labels_path)  # as they are: ImageNet has two cranes
     check_manifest(path)
     train = _split(path, 'train', len(labels), config.shuffle_buffer, config.streams)
     val = _split(path, 'val', len(labels), config.shuffle_buffer)

@@ -45,7 +45,7 @@ def folder(tmp_path):
     write(tmp_path / 'train-00000-of-00002', [record(n, n % 3) for n in range(3)])
     write(tmp_path / 'train-00001-of-00002', [record(n, n % 3) for n in (3, 4)])
     write(tmp_path / 'validation-00000', [record(n, n % 3) for n in (7, 8)])
-    (tmp_path / 'labels.txt').write_text('cat\ndog\nowl\n')
+    (tmp_path / 'labels.txt').write_text('\ufeffcat\ndog\nowl\n')
     return tmp_path
 
 

@@ -212,6 +212,20 @@ def test_an_image_of_another_shape_is_bad(tmp_path, capsys, size, reason):
         open_at(root, max_bad_fraction=0.1)
 
 
+@pytest.mark.parametrize('orientation', [1, 3])
+def test_a_photo_that_is_shown_another_way_up_is_named(tmp_path, capsys, orientation):
+    root = write(tmp_path, train=[PLAIN] * 2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new('RGB', SIZE[::-1]).save(root / 'JPEGImages/train1.jpg', exif=exif)
+    assert open_at(root).train.num_examples == 2
+    told = (
+        '1 of 2 train images have an EXIF orientation that turns or mirrors them: '
+        f'{root}/JPEGImages/train1.jpg; they are seen as they are stored'
+    )
+    assert (told in capsys.readouterr().err) == (orientation == 3)
+
+
 def test_a_size_that_is_none_says_nothing(tmp_path, capsys):
     odd = [annotation(object_xml(), size=size) for size in ((0, 0), (0, 7), (-60, -100), (1.5, 2))]
     source = open_at(write(tmp_path, train=odd))

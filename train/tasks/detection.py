@@ -162,6 +162,7 @@ def _check(config: ConfigDict) -> None:
         if not d[field] >= 0:
             raise ValueError(f'config.detection.{field} is {d[field]}; expected at least 0')
     for section, field in (
+        ('train', 'label_smoothing'),
         ('train', 'class_weights'),
         ('train', 'balanced'),
         ('augment', 'mixup'),
@@ -171,5 +172,5 @@ def _check(config: ConfigDict) -> None:
         if config[section][field]:
             raise ValueError(
                 f'config.{section}.{field} is {config[section][field]!r}; detection has none of it, '
-                'leave it as configs/base.py has it'
+                'leave it as configs/detection.py has it'
             )

@@ -144,7 +144,12 @@ def test_the_head_is_as_wide_as_its_network(tiny_spec):
         ('detection__nms_iou', 0.0, r'detection.nms_iou is 0.0; expected in \(0, 1\)'),
         ('detection__focal_gamma', -1.0, 'detection.focal_gamma is -1.0; expected at least 0'),
         ('detection__min_scale', 0.0, 'scales of anchors are'),
-        ('train__balanced', True, 'train.balanced is True; detection has none of it, leave it'),
+        (
+            'train__label_smoothing',
+            0.1,
+            'train.label_smoothing is 0.1; detection has none of it, leave it as configs/detection.py',
+        ),
+        ('train__balanced', True, 'train.balanced is True; detection has none of it'),
         ('augment__mixup', 0.2, 'augment.mixup is 0.2; detection has none of it'),
         ('distill__teacher', 'runs/x', "distill.teacher is 'runs/x'; detection has none of it"),
     ],
