@@ -91,7 +91,7 @@ def prove(
 
     Args:
       command: with OUT in it.
-      scratch: folder for two folders that the command writes; what is in them is removed.
+      scratch: folder for what the command writes, out/ and undisturbed/ in it, which are removed first.
       kills: how often.
       seed: of the moments.
       aims: what the kills are to hit, in turn.
@@ -101,33 +101,36 @@ def prove(
     Raises:
       ValueError: the command fails by itself, or leaves nothing to compare.
     """
-    whole, killed = scratch / 'undisturbed', scratch / 'killed'
+    # In one place, as states tell of paths; what the undisturbed command left is moved aside.
+    out, whole = scratch / 'out', scratch / 'undisturbed'
     if not any(OUT in word for word in command):
         raise ValueError(
             f'the command {" ".join(command)} has no {OUT} for the folder it writes to'
         )
     runner = _Runner(command, environment)
-    for folder in (whole, killed):
+    for folder in (whole, out):
         shutil.rmtree(folder, ignore_errors=True)
         _log_of(folder).unlink(missing_ok=True)
-    undisturbed = _run_undisturbed(runner, whole)
-    expected = _sums(whole, compared)
+    undisturbed = _run_undisturbed(runner, out)
+    expected = _sums(out, compared)
     if not expected:
-        raise ValueError(f'{whole} has no files like {", ".join(compared)}; nothing to compare')
+        raise ValueError(f'{out} has no files like {", ".join(compared)}; nothing to compare')
+    for path in (out, _log_of(out)):
+        path.rename(whole.with_suffix(path.suffix))
     proof, rng = Proof(collections.Counter()), random.Random(seed)
     left = [aims[number % len(aims)] for number in range(kills)]
     rng.shuffle(left)
     while True:
-        shutil.rmtree(killed, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
         before = len(left)
-        while left and not _has_ended(runner, killed, undisturbed, left[-1], rng, proof):
+        while left and not _has_ended(runner, out, undisturbed, left[-1], rng, proof):
             left.pop()
         if not left:
-            with runner.started(killed) as process:
-                _finish(process, killed)
+            with runner.started(out) as process:
+                _finish(process, out)
         elif len(left) == before:  # a whole run had nothing like it
             left[-1] = 'any'
-        found = _sums(killed, compared)
+        found = _sums(out, compared)
         names = found.keys() | expected.keys()
         differing = {name for name in names if found.get(name) != expected.get(name)}
         proof.differing |= differing
