@@ -63,7 +63,7 @@ web: ## LiteRT.js beside the page of benchmark/web.py, which then measures in br
 	@command -v npm >/dev/null || { echo 'error: no npm; on Debian: apt install npm'; exit 2; }
 	npm ci --prefix benchmark/browser/page --ignore-scripts --no-audit --no-fund
 
-bench: setup ## speed beside tf_keras.applications, in one run, as ratios (15 minutes)
+bench: setup ## speed beside tf_keras.applications, in one run, as ratios (8 minutes)
 	$(RUN) -m benchmark.peers --output=runs/bench.json
 
 paper-grid: setup ## the paper's tables and figures: 237 files built, measured, reported (half an hour; on phones: MEASURE='--device=adb --serial=… --benchmark_model=…')
