@@ -99,8 +99,8 @@ class Journal:
         sessions_of = collections.Counter(n for each in self._sessions for n in each.rounds)
         if cut := sorted(n + 1 for n, sessions in sessions_of.items() if sessions > 1):
             told.append(
-                f'interrupted in round {", ".join(map(str, cut))}: its ratios divide times of '
-                'different sessions'
+                f'interrupted in round {", ".join(map(str, cut))}: its times are of different '
+                'sessions'
             )
         return told
 

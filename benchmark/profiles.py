@@ -40,18 +40,17 @@ def write_profiles(
     """
     written = []
     for number, case in enumerate(cases, 1):
+        # Numbered, as files of two folders may have one name.
+        stem = f'{output}.{device.name}.{number}.{case.file.stem}'
         try:
-            profiles = _profiles_of(device, case, protocol, progress)
+            for suffix, profile in _profiles_of(device, case, protocol, progress).items():
+                title = f'# {profile.model} on {device.name}'
+                table = f'{title}\n\n{profile_table(profile)}\n'
+                write_file(f'{stem}{suffix}.md', table.encode())
+                plot_profile(f'{stem}{suffix}.png', profile)
+                written.append(Path(f'{stem}{suffix}.md'))
         except (ValueError, OSError) as error:
             print(f'warning: {device.name}: no profile of {case.name}: {error}', file=sys.stderr)
-            continue
-        for suffix, profile in profiles.items():
-            # Numbered, as files of two folders may have one name.
-            stem = f'{output}.{device.name}.{number}.{case.file.stem}{suffix}'
-            title = f'# {profile.model} on {device.name}'
-            write_file(f'{stem}.md', f'{title}\n\n{profile_table(profile)}\n'.encode())
-            plot_profile(f'{stem}.png', profile)
-            written.append(Path(f'{stem}.md'))
     return written
 
 

@@ -118,7 +118,7 @@ def test_a_round_that_was_cut_is_told(files, tmp_path, lasts):
         assert journal.warnings == []  # nothing but its first half is there
         session.measure(FakeDevice(), cases, PROTOCOL, journal=journal)
         told = journal.warnings
-    cut = 'interrupted in round 2: its ratios divide times of different sessions'
+    cut = 'interrupted in round 2: its times are of different sessions'
     assert told == ([] if lasts == 2 else [cut])
     with Journal(tmp_path / 'j', header) as journal:
         assert journal.warnings == told

@@ -16,6 +16,7 @@ from export.quantize import (
     to_pixel_grid,
 )
 from train import loop
+from train.clock import steps_of
 from train.data.pipeline import Batch, images_at_once
 from train.data.source import Source
 from train.distill import check_distill, checksum
@@ -102,7 +103,7 @@ def finetune(
     steps_per_epoch = source.train.num_examples / config.train.batch_size
     observing = Observing(
         decay=config.quantize.observer_decay,
-        steps=round(config.quantize.observe_epochs * steps_per_epoch),
+        steps=steps_of(config.quantize.observe_epochs, steps_per_epoch),
     )
     finished = loop.train(
         run,

@@ -6,6 +6,7 @@ Measured as steps per second against the plain layers: see `python -m benchmark.
 """
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -47,52 +48,58 @@ def _pointwise(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _depthwise(layer: tf_keras.layers.DepthwiseConv2D, x: tf.Tensor) -> tf.Tensor:
-    """A depthwise convolution whose gradients come from faster kernels than oneDNN's own.
-
-    The kernel's: for 5×5 oneDNN takes twice as long as Eigen. TensorFlow puts oneDNN's ops into a
-    graph when it optimizes it, but not into a function that an op calls by itself. MapDefun is such an
-    op: it maps a function over a leading axis, here of length 1.
-
-    The images': with stride 1 it is a convolution with the kernel turned by 180°, which takes two
-    thirds of the time.
-    """
+    """A depthwise convolution whose gradients come from faster kernels than oneDNN's own."""
     window = {'strides': [1, *layer.strides, 1], 'padding': layer.padding.upper()}
-    by_eigen = layer.kernel_size == (5, 5)
-    # Odd kernels have as many zeros before as after.
-    turned = layer.strides == (1, 1) and layer.padding == 'same' and layer.kernel_size[0] % 2
-
-    def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        shape = layer.depthwise_kernel.shape
-        return tf.nn.depthwise_conv2d_backprop_filter(x, shape, upstream, **window)
-
-    in_function = tf.function(kernel_gradient, autograph=False)
+    # Where a kernel is even, SAME puts more zeros behind than before: turned, it would be one off.
+    is_odd = all(side % 2 for side in layer.kernel_size)
+    turns = layer.strides == (1, 1) and layer.padding == 'same' and is_odd
+    to_kernel = _by_eigen if layer.kernel_size == (5, 5) else _kernel_gradient
 
     @tf.custom_gradient
     def convolve(x: tf.Tensor, kernel: tf.Tensor):  # type: ignore[no-untyped-def]
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            if turned:
+            if turns:  # a convolution again, in two thirds of the time
                 to_x = tf.nn.depthwise_conv2d(upstream, tf.reverse(kernel, [0, 1]), **window)
             else:
                 to_x = tf.nn.depthwise_conv2d_backprop_input(
                     tf.shape(x), kernel, upstream, **window
                 )
-            if not by_eigen:
-                return to_x, kernel_gradient(x, upstream)
-            function = in_function.get_concrete_function(
-                tf.TensorSpec(x.shape, x.dtype), tf.TensorSpec(upstream.shape, x.dtype)
-            )
-            (to_kernel,) = tf.raw_ops.MapDefun(
-                arguments=[x[tf.newaxis], upstream[tf.newaxis]],
-                captured_inputs=[],
-                output_types=[x.dtype],
-                output_shapes=[kernel.shape],
-                f=function,
-            )
-            return to_x, to_kernel[0]
+            return to_x, to_kernel(x, kernel.shape, upstream, window)
 
         return tf.nn.depthwise_conv2d(x, kernel, **window), gradient
 
     return convolve(x, tf.convert_to_tensor(layer.depthwise_kernel))
+
+
+def _kernel_gradient(
+    x: tf.Tensor, shape: tf.TensorShape, upstream: tf.Tensor, window: dict[str, Any]
+) -> tf.Tensor:
+    return tf.nn.depthwise_conv2d_backprop_filter(x, shape, upstream, **window)
+
+
+def _by_eigen(
+    x: tf.Tensor, shape: tf.TensorShape, upstream: tf.Tensor, window: dict[str, Any]
+) -> tf.Tensor:
+    """The same by Eigen instead of oneDNN, which takes twice as long for 5×5.
+
+    TensorFlow puts oneDNN's ops into a graph when it optimizes it, but not into a function that an op
+    calls by itself. MapDefun is such an op: it maps a function over a leading axis, here of length 1.
+    """
+
+    @tf.function(autograph=False)
+    def function(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        return _kernel_gradient(x, shape, upstream, window)
+
+    (result,) = tf.raw_ops.MapDefun(
+        arguments=[x[tf.newaxis], upstream[tf.newaxis]],
+        captured_inputs=[],
+        output_types=[x.dtype],
+        output_shapes=[shape],
+        f=function.get_concrete_function(
+            tf.TensorSpec(x.shape, x.dtype), tf.TensorSpec(upstream.shape, x.dtype)
+        ),
+    )
+    return result[0]
 
 
 def _squeeze_excite(

@@ -137,7 +137,7 @@ def _check_for_tpu(config: ConfigDict) -> None:
             f'--tpu trains classifiers; the evaluation of {config.task} has shapes and ops that XLA '
             'does not take. Train on GPUs or the CPU'
         )
-    if config.distill.weight:
+    if config.distill.teacher:  # that of a quantized network is made where the network is
         raise ValueError(
             '--tpu trains without a teacher, whose weights are not on the TPU; leave config.distill, '
             'or train on GPUs or the CPU'

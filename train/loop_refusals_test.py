@@ -45,6 +45,8 @@ def test_a_teacher_on_a_tpu_is_refused(tiny_config, tiny_run, tmp_path, monkeypa
     config.distill.weight, config.distill.teacher = 0.5, str(tiny_run)
     with pytest.raises(ValueError, match='--tpu trains without a teacher, whose weights'):
         loop.run(config, str(tmp_path))
+    config.distill.teacher = ''  # as the quantized form of a network is taught
+    assert loop._check_for_tpu(config) is None
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tiny_config, tmp_path):

@@ -91,7 +91,7 @@ def prove(
 
     Args:
       command: with OUT in it.
-      scratch: folder for what the command writes, out/ and undisturbed/ in it, which are removed first.
+      scratch: folder for what the command writes: killed/ and undisturbed/, which are removed first.
       kills: how often.
       seed: of the moments.
       aims: what the kills are to hit, in turn.
@@ -102,7 +102,7 @@ def prove(
       ValueError: the command fails by itself, or leaves nothing to compare.
     """
     # In one place, as states tell of paths; what the undisturbed command left is moved aside.
-    out, whole = scratch / 'out', scratch / 'undisturbed'
+    out, whole = scratch / 'killed', scratch / 'undisturbed'
     if not any(OUT in word for word in command):
         raise ValueError(
             f'the command {" ".join(command)} has no {OUT} for the folder it writes to'

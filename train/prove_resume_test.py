@@ -61,7 +61,7 @@ def test_the_command_does_not_outlive_its_killer(tmp_path, python_environment):
         stderr=subprocess.PIPE,
         text=True,
     )
-    pid = tmp_path / 'out' / 'pid'
+    pid = tmp_path / 'killed' / 'pid'
     while not (pid.is_file() and pid.read_text()) and killer.poll() is None:
         time.sleep(0.05)
     killer.terminate()

@@ -5,8 +5,8 @@
 
 Examples are written in random order, always the same, into {train,val}-NNNNN-of-NNNNN, labels.txt and
 manifest.json with the SHA-256 of each file. Interrupted, the same command goes on: what is finished is
-verified and kept. A shard of 100 to 200 MB reads well; --writers of them are written at a time. Of a
-source that is no folder each writer has a shuffle buffer, and order is random within that.
+verified and kept. A shard of 100 to 200 MB reads well; --writers of them are written at a time. A
+source that is no folder is read once, by one writer, and order is random within its shuffle buffer.
 """
 
 import os

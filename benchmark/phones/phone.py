@@ -44,8 +44,8 @@ def find(
     """The phones that are meant, each ready to be measured on.
 
     Args:
-      serials: of them; ['all'] for every one that is connected, none for the only one. A phone that
-        is connected twice is one.
+      serials: of them; ['all'] for every one that is connected, once where it is connected twice;
+        none for the only connection.
       benchmark_model: path of the tool's build for the phones or of its .apk, or 'apk' for the app
         that is installed.
       core: 'big', 'mid', 'little', or a hexadecimal mask.

@@ -16,6 +16,9 @@ def is_turned(content: bytes) -> bool:
     """
     at = 2  # behind the mark of all JPEGs
     while content[:2] == b'\xff\xd8' and content[at : at + 1] == b'\xff':
+        if content[at + 1 : at + 2] == b'\xff':  # any number of these may stand before a marker
+            at += 1
+            continue
         marker, length = content[at + 1 : at + 2], _number(content[at + 2 : at + 4])
         segment = content[at + 4 : at + 2 + length]
         if marker == bytes([_SCAN]):

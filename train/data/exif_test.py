@@ -29,6 +29,12 @@ def test_a_jpeg_tells_whether_it_is_turned(orientation, endian):
     assert is_turned(content) == (2 <= orientation <= 8)
 
 
+def test_bytes_that_fill_up_are_passed_over():
+    content = jpeg(6).replace(b'\xff\xe1', b'\xff\xff\xff\xe1', 1)
+    assert Image.open(io.BytesIO(content)).getexif()[ORIENTATION] == 6
+    assert is_turned(content)
+
+
 def test_what_says_nothing_is_upright():
     plain, png = io.BytesIO(), io.BytesIO()
     Image.new('RGB', (9, 7)).save(plain, 'JPEG')

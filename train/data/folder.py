@@ -83,7 +83,7 @@ def _read_list(path: str, split: str) -> Listing:
     if not os.path.isfile(list_path):
         raise ValueError(f'{list_path} is missing; train.txt is there, so both lists are expected')
     files: Listing = []
-    with open(list_path, encoding='utf-8') as lines:
+    with open(list_path, encoding='utf-8-sig') as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

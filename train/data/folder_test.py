@@ -114,7 +114,9 @@ def test_lists_may_name_their_classes(tmp_path):
     )
 
 
-def test_blank_lines_in_a_list_are_nothing(tmp_path):
+def test_blank_lines_and_an_editors_mark_in_a_list_are_nothing(tmp_path):
+    write_lists(tmp_path, train='\ufeffx 0.jpg 0\ny.jpg 1\n')
+    assert open_at(tmp_path).train.num_examples == 2
     write_lists(tmp_path, train='\nx 0.jpg 0\n\ny.jpg 1\n\n')
     assert open_at(tmp_path).train.num_examples == 2
 

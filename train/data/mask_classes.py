@@ -97,7 +97,7 @@ def match_numbers(
                 f'{path}/{file} names {len(theirs)} classes besides config.data.ignore_label = '
                 f'{ignored}, the model has {len(labels)}'
             )
-        return theirs if numbers == list(range(len(names)))[: len(labels)] else labels, numbers
+        return theirs if numbers == list(places.values()) else labels, numbers
     if not names:
         count = len(labels) + (0 <= ignored < len(labels))
         return labels, [n for n in _in_order(count, occurring, ignored) if n != ignored]

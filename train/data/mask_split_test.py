@@ -75,6 +75,7 @@ def test_two_classes_are_black_and_white(tmp_path, names, pixels):
     judged = judge(root, ('ground', 'thing'), ignore_label=-1)
     np.testing.assert_array_equal(seen(judged), np.where(pixels == 255, white, black))
     judged = judge(root, ('0', '255'), ignore_label=-1)
+    assert judged.labels == (names or ('0', '255'))
     np.testing.assert_array_equal(seen(judged), pixels // 255)
 
 

@@ -90,8 +90,10 @@ def write_shards(
         os.remove(left)
     with concurrent.futures.ThreadPoolExecutor(writers) as pool:
         whole = list(pool.map(manifest.holds, shards))
-        missing = [shard for shard, good in zip(shards, whole, strict=True) if not good]
-        progress(sum(shard.count for shard in shards) - sum(shard.count for shard in missing))
+    missing = [shard for shard, good in zip(shards, whole, strict=True) if not good]
+    progress(sum(shard.count for shard in shards) - sum(shard.count for shard in missing))
+    at_once = writers if source.train.subset else 1
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         stop = threading.Event()
 
         def write(run: list[Shard]) -> None:
@@ -100,7 +102,6 @@ def write_shards(
                 _write_shard(folder, shard, examples, stop, progress)
                 manifest.enter(shard)
 
-        at_once = writers if source.train.subset else 1
         tasks = [pool.submit(write, run) for run in _runs(missing, at_once)]
         try:
             for task in concurrent.futures.as_completed(tasks):

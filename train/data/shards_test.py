@@ -101,6 +101,32 @@ def test_an_interrupted_call_goes_on(source, tmp_path, moment, writers):
     assert records(tmp_path / 'parts') == records(tmp_path / 'whole')
 
 
+def test_a_stream_is_read_by_one_writer_at_a_time(source, tmp_path, monkeypatch):
+    write(source, tmp_path / 'records')
+    stream = open_at(f'tfrecord:{tmp_path}/records')
+    assert stream.train.subset is None
+    write(stream, tmp_path / 'again', writers=3)
+    for number in (0, 2):  # with a gap between
+        (tmp_path / 'again' / f'train-0000{number}-of-00004').unlink()
+    reading, most, examples = [], [], shards._examples
+
+    def watched(split, first):
+        reading.append(first)
+        most.append(len(reading))
+        yield from examples(split, first)
+
+    write_shard = shards._write_shard
+
+    def ended(*arguments):
+        write_shard(*arguments)
+        reading.pop()
+
+    monkeypatch.setattr(shards, '_examples', watched)
+    monkeypatch.setattr(shards, '_write_shard', ended)
+    assert len(write(stream, tmp_path / 'again', writers=3)) == 2
+    assert most == [1, 1]
+
+
 def test_what_is_finished_is_not_written_again(source, tmp_path):
     write(source, tmp_path)
     assert write(source, tmp_path) == []
