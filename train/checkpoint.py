@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from train.files import flush, sha256_of
+from train.reasons import reason
 from train.workers import LOST
 
 STATE_FILE, INDEX = 'state.json', 'variables.index'
@@ -82,9 +83,8 @@ def save(
     except LOST:  # another worker: reading the variables asks all of them
         raise
     except (tf.errors.OpError, OSError) as e:
-        reason = e.message.splitlines()[0] if isinstance(e, tf.errors.OpError) else e
         raise OSError(
-            f'cannot save step {state["step"]} to {folder}: {reason}; the checkpoints before it are '
+            f'cannot save step {state["step"]} to {folder}: {reason(e)}; the checkpoints before it are '
             'untouched'
         ) from e
     finally:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from train.files import write_file
 from train.metrics_file import METRICS_FILE, is_evaluation, read_metrics
+from train.reasons import reason
 
 
 class RunLog:
@@ -71,8 +72,7 @@ class RunLog:
                 for name, value in values.items():
                     tf.summary.scalar(name, value)
         except tf.errors.OpError as e:
-            reason = e.message.splitlines()[0].rpartition('}} ')[2]  # after the name of the op
-            raise OSError(f'cannot write what TensorBoard shows: {reason}') from e
+            raise OSError(f'cannot write what TensorBoard shows: {reason(e)}') from e
 
     def say(self, message: str) -> None:
         """Prints a line above the progress bar."""

@@ -12,6 +12,13 @@ def test_what_is_wrong_in_a_graph_is_not_where():
     assert reason(raised.value) == 'Input is not invertible.'
 
 
+def test_what_is_wrong_with_an_op_is_told_without_its_names(tmp_path):
+    with pytest.raises(tf.errors.OpError) as raised:
+        tf.io.write_file(str(tmp_path), 'a folder')
+    assert '[Op:WriteFile]' in str(raised.value)
+    assert reason(raised.value) == f'{tmp_path}; Is a directory'
+
+
 @pytest.mark.parametrize(
     ('error', 'line'),
     [

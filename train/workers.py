@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from train.reasons import reason
+
 CONNECT_SECONDS = 60  # that TensorFlow gets to connect workers which have met
 # What a worker that is gone does to the others' steps.
 LOST = (
@@ -126,7 +128,7 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise ConnectionError(
-            f'another worker of TF_CONFIG is gone ({e.message.splitlines()[0]}); start all of them '
+            f'another worker of TF_CONFIG is gone ({reason(e)}); start all of them '
             'again with the same commands, and the run continues'
         ) from e
 

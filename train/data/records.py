@@ -11,6 +11,7 @@ from train.data.labels import read_lines
 from train.data.order import Stream, mapped, shuffled_in_turn
 from train.data.shards import check_manifest
 from train.data.source import Source, Split
+from train.reasons import reason
 
 # The features that TensorFlow's ImageNet scripts and TFDS-less pipelines have long written.
 FEATURES = {
@@ -101,7 +102,7 @@ def _count(file: str, num_classes: int) -> int:
     except tf.errors.OpError as e:
         raise ValueError(
             f'{file}: record {count} or one of the next 256 is damaged or has no '
-            f'{" and ".join(FEATURES)}: {e.message.splitlines()[0]}'
+            f'{" and ".join(FEATURES)}: {reason(e)}'
         ) from e
     return count
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from train.data.faults import warn
 from train.data.source import Source, Split
 from train.files import flush, sha256_of, write_file, write_json
+from train.reasons import reason
 
 MANIFEST = 'manifest.json'
 LABELS = 'labels.txt'
@@ -231,7 +232,7 @@ def _write_shard(
         flush(temporary)
         os.replace(temporary, path)
     except tf.errors.OpError as e:
-        raise OSError(f'cannot write {path}: {e.message.splitlines()[0]}') from e
+        raise OSError(f'cannot write {path}: {reason(e)}') from e
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
