@@ -24,7 +24,7 @@ $(VENV)/.installed: $(LOCK) requirements-mediapipe.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-mediapipe.lock
 	@touch $@
 
-demo: setup ## train V3-Small on the built-in shapes, export, measure, report (9 minutes)
+demo: setup ## train V3-Small on the built-in shapes, export, measure, report (5 minutes)
 	$(RUN) -m train.main --config=configs/demo.py --workdir=$(DEMO)
 	$(RUN) -m export.tflite --workdir=$(DEMO) --output=$(DEMO)/exported --quantize --config.train.epochs=1
 	$(RUN) -m benchmark.main --models=$(DEMO)/exported --output=$(DEMO)/latency.json
