@@ -58,22 +58,22 @@ class Evaluator:
             yield step(batch)
 
     def _make_step(self, model: tf_keras.Model) -> Callable:
-        truths: set[str] = set()
-
-        def replica_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def replica_step(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], ...]:
             kept = self._task.statistics(model(batch['image'], training=False), batch)
-            truths.update(name for name, value in kept.items() if value.dtype == tf.bool)
-            # Replicas gather whole numbers, and no truths.
-            numbers = {name: tf.cast(kept[name], tf.int32) for name in truths}
-            return {**kept, **numbers, 'weight': batch['weight']}
+            numbers = {k: v for k, v in kept.items() if v.dtype != tf.bool}
+            # Replicas gather no truths.
+            truths = {k: tf.cast(v, tf.int32) for k, v in kept.items() if v.dtype == tf.bool}
+            return {**numbers, 'weight': batch['weight']}, truths
 
         # Batches of masks are of many sizes: a trace of each would take longer than its step.
         @tf.function(reduce_retracing=True)
         def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            kept = self._strategy.run(replica_step, args=(batch,))
             # Leaf by leaf: over several workers `gather` takes a tensor, no dict.
-            gathered = {k: self._strategy.gather(v, axis=0) for k, v in kept.items()}
-            return {k: tf.cast(v, tf.bool) if k in truths else v for k, v in gathered.items()}
+            numbers, truths = (
+                {k: self._strategy.gather(v, axis=0) for k, v in part.items()}
+                for part in self._strategy.run(replica_step, args=(batch,))
+            )
+            return {**numbers, **{k: tf.cast(v, tf.bool) for k, v in truths.items()}}
 
         return step
 

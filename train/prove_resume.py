@@ -101,22 +101,13 @@ def prove(
     Raises:
       ValueError: the command fails by itself, or leaves nothing to compare.
     """
-    # In one place, as states tell of paths; what the undisturbed command left is moved aside.
-    out, whole = scratch / 'killed', scratch / 'undisturbed'
+    out = scratch / 'killed'
     if not any(OUT in word for word in command):
         raise ValueError(
             f'the command {" ".join(command)} has no {OUT} for the folder it writes to'
         )
     runner = _Runner(command, environment)
-    for folder in (whole, out):
-        shutil.rmtree(folder, ignore_errors=True)
-        _log_of(folder).unlink(missing_ok=True)
-    undisturbed = _run_undisturbed(runner, out)
-    expected = _sums(out, compared)
-    if not expected:
-        raise ValueError(f'{out} has no files like {", ".join(compared)}; nothing to compare')
-    for path in (out, _log_of(out)):
-        path.rename(whole.with_suffix(path.suffix))
+    undisturbed, expected = _run_undisturbed(runner, out, scratch / 'undisturbed', compared)
     proof, rng = Proof(collections.Counter()), random.Random(seed)
     left = [aims[number % len(aims)] for number in range(kills)]
     rng.shuffle(left)
@@ -175,7 +166,26 @@ def _finish(process: subprocess.Popen, folder: Path) -> None:
         raise ValueError(f'the command ended with {code}: {log[-1] if log else "no words"}')
 
 
-def _run_undisturbed(runner: _Runner, folder: Path) -> Undisturbed:
+def _run_undisturbed(
+    runner: _Runner, folder: Path, kept: Path, compared: Sequence[str]
+) -> tuple[Undisturbed, dict[str, str]]:
+    """Runs it in the place of the killed ones, as states tell of paths, and moves what it leaves.
+
+    Returns:
+      What is known of it, and the sums of its files.
+    """
+    for place in (kept, folder):
+        shutil.rmtree(place, ignore_errors=True)
+        _log_of(place).unlink(missing_ok=True)
+    undisturbed, expected = _watch(runner, folder), _sums(folder, compared)
+    if not expected:
+        raise ValueError(f'{folder} has no files like {", ".join(compared)}; nothing to compare')
+    for path in (folder, _log_of(folder)):
+        path.rename(kept.with_suffix(path.suffix))
+    return undisturbed, expected
+
+
+def _watch(runner: _Runner, folder: Path) -> Undisturbed:
     began = time.monotonic()
     with runner.started(folder) as process:
         while not any(folder.iterdir()) and process.poll() is None:

@@ -6,9 +6,8 @@ import re
 _WHERE = re.compile(
     r'\s|Graph execution error:|Detected at node|<stack traces|\(\d+\) |\d+ root error'
 )
-_OP = re.compile(
-    r'\{\{\w+ [^}]*\}\} ?|\s*\[Op:\w+\].*$'
-)  # whose error it is, in TensorFlow's names
+# Whose error it is, in TensorFlow's names.
+_OP = re.compile(r'\{\{\w+ [^}]*\}\} ?|\s*\[Op:\w+\].*$')
 
 
 def reason(error: Exception) -> str:

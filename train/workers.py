@@ -128,8 +128,8 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise ConnectionError(
-            f'another worker of TF_CONFIG is gone ({reason(e)}); start all of them '
-            'again with the same commands, and the run continues'
+            f'another worker of TF_CONFIG is gone ({reason(e)}); start all of them again with '
+            'the same commands, and the run continues'
         ) from e
 
 

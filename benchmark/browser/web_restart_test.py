@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parent / 'page'
+from benchmark.browser.testing import PAGE, run_module
+
 # LiteRT.js, which is not installed everywhere, runs nothing here; elements take whatever is set.
 BROWSER = """
 import { register } from 'node:module';
@@ -71,15 +70,7 @@ def run(next_answers):
     }
     page = json.dumps((PAGE / 'page.js').as_uri())
     script = f'const ANSWERS = {json.dumps(answers)};\n{BROWSER}\nawait import({page});'
-    done = subprocess.run(
-        ['node', '--input-type=module', '--eval', script],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return run_module(script)
 
 
 def test_a_page_whose_server_was_started_again_reloads_itself():

@@ -1,13 +1,11 @@
 """The page's own arithmetic, in Node: page/timing.js with a clock that tests turn."""
 
-import json
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parent / 'page'
+from benchmark.browser.testing import PAGE, run_module
+
 # A clock that steps by `step` ms and moves by what runs take.
 CLOCK = """
 import {{ clockStep, timeTurn, whileVisible }} from '{timing}';
@@ -26,15 +24,7 @@ pytestmark = pytest.mark.skipif(not shutil.which('node'), reason='no node; apt i
 def run(script):
     """What a script prints as JSON."""
     module = CLOCK.format(timing=(PAGE / 'timing.js').as_uri()) + script
-    done = subprocess.run(
-        ['node', '--input-type=module', '--eval', module],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return run_module(module)
 
 
 def test_the_step_of_a_clock_is_found():
