@@ -132,7 +132,7 @@ class Shell:
             ) from None
         if done.returncode == 0:
             return
-        reason = _last_line(done)
+        reason = _reason(done)
         if self._is_gone():
             raise DeviceLostError(f'{self.serial} is gone during push ({reason}); {_AGAIN}')
         if 'No space left' in reason:
@@ -213,7 +213,7 @@ def _client() -> adbutils.AdbClient:
     """A client of the adb server, which is started where none runs."""
     try:
         done = _adb('start-server', timeout_s=_START_S)
-        reason = _last_line(done) if done.returncode else ''
+        reason = _reason(done) if done.returncode else ''
     except (adbutils.AdbError, OSError) as error:
         reason = str(error)
     except subprocess.TimeoutExpired:
@@ -256,6 +256,8 @@ def _listed(states: dict[str, str]) -> str:
     return f'connected: {", ".join(ready)}'
 
 
-def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a command of adb failed: its last error, which its own summary may come after."""
     lines = [line.strip() for line in f'{done.stdout}\n{done.stderr}'.splitlines() if line.strip()]
-    return lines[-1] if lines else f'exit code {done.returncode}'
+    errors = [line for line in lines if line.startswith('adb: error')]
+    return (errors or lines or [f'exit code {done.returncode}'])[-1]

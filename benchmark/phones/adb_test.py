@@ -116,3 +116,19 @@ def test_an_adb_that_cannot_be_run_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv('ADBUTILS_ADB_PATH', str(tmp_path / 'adb'))
     with pytest.raises(DeviceError, match=r'the adb server cannot be started: .*No such file'):
         adb.find([])
+
+
+def test_a_full_phone_is_told_whichever_line_adb_writes_last(server, monkeypatch, tmp_path):
+    server.devices = 'X1\tdevice\n'
+    (shell,) = adb.find([])
+    monkeypatch.setattr(shell, 'run', lambda *words, **settings: adb.Output(0, ''))
+    program, file = tmp_path / 'adb', tmp_path / 'a.tflite'
+    file.write_bytes(bytes(100_000))
+    # The order that adb's summary and the phone's refusal come in is a matter of milliseconds.
+    lines = ['a.tflite: 1 file pushed', 'adb: error: remote write failed: No space left on device']
+    for first, second in (lines, reversed(lines)):
+        program.write_text(f"#!/bin/sh\nprintf '{first}\\n{second}\\n' >&2\nexit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setenv('ADBUTILS_ADB_PATH', str(program))
+        with pytest.raises(DeviceError, match=r'X1 has no space for the 0.1 MB of a.tflite'):
+            shell.push(file, '/data/local/tmp/a.tflite')
