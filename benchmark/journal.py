@@ -76,7 +76,7 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self.turns:
+        if not self._count_turns():
             self.remove()
         self._file.close()
 
@@ -107,9 +107,8 @@ class Journal:
     @property
     def kept(self) -> str:
         """Where its turns are, for whoever is told that the measurement broke off; '' without any."""
-        if not self.turns:
-            return ''
-        return f'{len(self.turns)} turns are kept in {self.path}, the same command goes on'
+        turns = self._count_turns()
+        return f'{turns} turns are kept in {self.path}, the same command goes on' if turns else ''
 
     def begin(self, facts: dict[str, Any]) -> None:
         """Keeps the facts of a session, the turns of which follow."""
@@ -160,9 +159,7 @@ class Journal:
     def _read(self, header: dict[str, Any]) -> int:
         """Takes up the lines of the file; returns how many bytes of it are whole lines."""
         content = self.path.read_bytes()
-        # A kill while writing leaves half a line, which is cut off.
-        whole = content[: content.rfind(b'\n') + 1]
-        lines = whole.splitlines()
+        lines = _whole_lines(content)
         if not lines:
             return 0
         try:
@@ -183,7 +180,15 @@ class Journal:
                 'file, or choose another --output'
             )
         self.turns, self._sessions = turns, sessions
-        return len(whole)
+        return sum(map(len, lines))
+
+    def _count_turns(self) -> int:
+        """Of the file, as Ctrl-C may come when a turn is written and not yet among `turns`."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        return sum('turn' in json.loads(line) for line in _whole_lines(content))
 
 
 def interrupted(*journals: Journal) -> ValueError:
@@ -215,6 +220,11 @@ def open_alone(path: Path, *, wait: bool = False) -> BinaryIO:
             file.close()
             raise
         file.close()
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """Without the half line that a kill while writing leaves."""
+    return content[: content.rfind(b'\n') + 1].splitlines(keepends=True)
 
 
 def _sessions(entries: list[Any]) -> list[_Session]:

@@ -1,3 +1,4 @@
+import os
 import resource
 import threading
 
@@ -20,6 +21,10 @@ def path(tmp_path):
     return path
 
 
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
 def turns(path, header=HEADER):
     with Journal(path, header) as journal:
         return journal.turns
@@ -36,6 +41,20 @@ def test_half_a_line_of_a_kill_is_cut_off_and_written_anew(path, cut):
         assert set(journal.turns) == {(0, 'a')}
         journal.add(1, 'a', TURN)
     assert turns(path) == {(0, 'a'): TURN, (1, 'a'): TURN}
+
+
+@pytest.mark.parametrize('turns_before', [0, 1])
+def test_a_turn_that_ctrl_c_finds_written_is_counted_and_kept(tmp_path, monkeypatch, turns_before):
+    path = tmp_path / 'results.host.jsonl'
+    with Journal(path, HEADER) as journal:
+        journal.begin({'cpu': 'x'})
+        for round_index in range(turns_before):
+            journal.add(round_index, 'a', TURN)
+        monkeypatch.setattr(os, 'fsync', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            journal.add(turns_before, 'a', TURN)
+        assert journal.kept.startswith(f'{turns_before + 1} turns are kept in ')
+    assert len(turns(path)) == turns_before + 1
 
 
 @pytest.mark.parametrize('size', [0, 10])
