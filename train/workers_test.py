@@ -12,9 +12,9 @@ from train.metrics_file import read_metrics
 from train.testing import free_ports, variables, write_records
 from train.workers import Agreement, _digest, _meet, make_workers
 
-# A worker of a run that says when it has taken a step; its steps take a while.
+# A worker of a run that says when it has taken a step, and after one of them waits to go on.
 RUN = """
-import json, sys, time
+import json, os, sys, time
 from ml_collections import ConfigDict
 from train import cli
 
@@ -24,13 +24,15 @@ def main():
     from train.trainer import Trainer
     train = Trainer.train
 
-    def slowly(self, iterator, count):
+    def and_tell(self, iterator, count):
         loss = train(self, iterator, count)
-        print('stepped', int(self.optimizer.iterations.numpy()), flush=True)
-        time.sleep(0.3)
+        step = int(self.optimizer.iterations.numpy())
+        print('stepped', step, flush=True)
+        while step == int(os.environ['HELD']) and not os.path.exists('go'):
+            time.sleep(0.05)
         return loss
 
-    Trainer.train = slowly
+    Trainer.train = and_tell
     config = ConfigDict(json.load(open('config.json')))
     loop.run(config, 'run', strategy.make_strategy('', 60))
 
@@ -39,10 +41,12 @@ cli.run(main, lambda: None, continues=True)
 
 
 class Workers:
-    """Two processes of one run on loopback, in one folder or in one each."""
+    """Two processes of one run on loopback, in one folder or in one each; held after a step."""
 
-    def __init__(self, folder, environment):
+    def __init__(self, folder, environment, held=0):
         folders = folder if isinstance(folder, list) else [folder] * 2
+        self._held, self._go = held, folders[0] / 'go'
+        self._go.unlink(missing_ok=True)
         ports = free_ports(2)
         cluster = {'worker': [f'127.0.0.1:{port}' for port in ports]}
         self.processes = [
@@ -51,6 +55,7 @@ class Workers:
                 cwd=folders[index],
                 env={
                     **environment,
+                    'HELD': str(held),
                     'TF_CONFIG': json.dumps(
                         {'cluster': cluster, 'task': {'type': 'worker', 'index': index}}
                     ),
@@ -62,14 +67,17 @@ class Workers:
             for index in range(2)
         ]
 
-    def await_step(self, index, step):
+    def signal(self, index, number):
+        """To one of them, while it waits; then both may go on."""
         for line in self.processes[index].stdout:
-            if line.startswith(f'stepped {step}'):
-                return
-        pytest.fail(f'no step {step}: {self.end()}')
+            if line.startswith(f'stepped {self._held}'):
+                self.processes[index].send_signal(number)
+                return self.end()
+        pytest.fail(f'no step {self._held}: {self.end()}')
 
     def end(self):
         """Both workers' (exit code, standard output, standard error)."""
+        self._go.touch()
         try:
             outputs = [process.communicate(timeout=240) for process in self.processes]
         finally:
@@ -95,22 +103,16 @@ def folder(tiny_config, image_folder, tmp_path_factory):
 @pytest.fixture(scope='module')
 def stopped(folder, python_environment):
     """What the workers end with, where one of them that does not write is told to after a step."""
-    workers = Workers(folder, python_environment)
-    workers.await_step(1, 1)
-    workers.processes[1].send_signal(signal.SIGTERM)
-    return workers.end()
+    return Workers(folder, python_environment, held=1).signal(1, signal.SIGTERM)
 
 
 @pytest.fixture(scope='module')
 def killed(stopped, folder, python_environment):
     """What each is left with, where they go on until the other one is killed: first 1, then 0."""
-    left = []
-    for index, step in ((1, 5), (0, 6)):
-        workers = Workers(folder, python_environment)
-        workers.await_step(1 - index, step)
-        workers.processes[index].kill()
-        left.append(workers.end()[1 - index])
-    return left
+    return [
+        Workers(folder, python_environment, held=step).signal(index, signal.SIGKILL)[1 - index]
+        for index, step in ((1, 5), (0, 6))
+    ]
 
 
 @pytest.fixture(scope='module')
