@@ -200,10 +200,8 @@ class Bench:
             return Measured(device.name, journal.facts, journal.warnings, latencies)
         except (ValueError, OSError) as error:
             # The journal tells by itself that what is in it stays.
-            kept = (
-                f'; {journal.kept}' if journal.kept and str(journal.path) not in str(error) else ''
-            )
-            return DeviceError(f'{device.name}: {error}{kept}')
+            kept = '' if str(journal.path) in str(error) else journal.kept
+            return DeviceError('; '.join(filter(None, [f'{device.name}: {error}', kept])))
 
     def _profile_one(self, device: Device) -> None:
         from benchmark.profiles import write_profiles  # which needs matplotlib

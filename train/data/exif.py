@@ -3,11 +3,10 @@
 import io
 from collections.abc import Sequence
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, JpegImagePlugin
 
 from train.data.faults import name_some, warn
 
-JPEG = b'\xff\xd8'
 _UPRIGHT = 1  # of the orientations 1 to 8; others mean nothing
 
 
@@ -16,12 +15,11 @@ def is_turned(content: bytes) -> bool:
 
     Only its header is read. TensorFlow shows images as they are stored.
     """
-    if not content.startswith(JPEG):
-        return False
     try:
-        with Image.open(io.BytesIO(content), formats=['JPEG']) as image:
+        # Image.open would warn of large images, and refuse larger ones, for the sake of their pixels.
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
             orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF raises whatever its bytes lead to
+    except Exception:  # no JPEG; or damaged EXIF, which raises whatever its bytes lead to
         return False
     return isinstance(orientation, int) and _UPRIGHT < orientation <= 8
 

@@ -1,4 +1,5 @@
 import io
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +34,15 @@ def test_bytes_that_fill_up_are_passed_over():
     content = jpeg(6).replace(b'\xff\xe1', b'\xff\xff\xff\xe1', 1)
     assert Image.open(io.BytesIO(content)).getexif()[ORIENTATION] == 6
     assert is_turned(content)
+
+
+@pytest.mark.parametrize('side', [10_000, 60_000])
+def test_of_large_images_the_header_is_enough(side):
+    size = side.to_bytes(2, 'big') * 2
+    content = jpeg(6).replace(b'\x08\x00\x07\x00\x09\x03', b'\x08' + size + b'\x03', 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert is_turned(content)
 
 
 def test_what_says_nothing_is_upright():
